@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-
 from whyrank.config import StudyConfig
+
 from whyrank.errors import NameNotFound, nearest
 
 __all__ = ["Attribute", "Finding", "Kind", "Outcome", "Role", "StudyData", "Table"]

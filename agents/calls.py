@@ -17,8 +17,8 @@ class CallRecord:
 
     Attributes
     ----------
-    key : sha256 of everything that determines the reply (see `call_key`). A call that got no reply at all has a key of its
-        own, so that it is asked again next time.
+    key : sha256 of everything that determines the reply (see `call_key`). A call that got no reply at all has
+        a key of its own, so that it is asked again next time.
     purpose : what it was asked for, e.g. "causes", "details", "retry:causes".
     model : the model's name on its server.
     prompt : the messages as sent, one after the other.

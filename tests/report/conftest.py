@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+
 from whyrank.datasets.study_data import Finding
 from whyrank.edge import Contrast, Edge, Hypothesis
 from whyrank.estimators.estimate import Check, Estimate, Judgement, VerdictName
@@ -140,7 +141,9 @@ def content(rows: list[Judgement], *, study: str = "shop", language: str = "en")
     ]
     hypotheses.append(Hypothesis(Edge("items.colour", "events.click"), "", "Colour draws the eye.", source="llm"))
     calls = {
-        "k1": Call("Which of these attributes cause a purchase?\n- items.price: shelf price", '{"causes": ["items.price"]}'),
+        "k1": Call(
+            "Which of these attributes cause a purchase?\n- items.price: shelf price", '{"causes": ["items.price"]}'
+        ),
         "k2": Call("Why?", '{"mechanism": "Buyers who need not pay for delivery …"}'),
     }
     return ReportContent(
@@ -155,7 +158,7 @@ def content(rows: list[Judgement], *, study: str = "shop", language: str = "en")
                 NamedThing("events.purchase", "probability"),
                 NamedThing("events.dwell_seconds", "mean"),
             ),
-            attributes=(NamedThing("items.price", "numeric", "shelf price in EUR", 3), NamedThing("users.age", "numeric")),
+            attributes=(NamedThing("items.price", "numeric", "price in EUR", 3), NamedThing("users.age", "numeric")),
             dropped={"event of an unknown item": 41, "event without an outcome": 3},
             findings=(Finding("warning", "few_rows", "users.region 'north' has only 9 users"),),
             spread={"events.click": 0.3, "events.purchase": 0.14, "events.dwell_seconds": 30.0, "items.price": 25.0,
@@ -198,7 +201,9 @@ def nasty() -> ReportContent:
             rng=rng,
             reason=f"效应稳健 {IMAGE}",
         ),
-        judgement(Contrast(Edge("items.免运费", "events.购买", f"users.{IMAGE}"), "是", "否"), "refuted", 0.01, rng=rng),
+        judgement(
+            Contrast(Edge("items.免运费", "events.购买", f"users.{IMAGE}"), "是", "否"), "refuted", 0.01, rng=rng
+        ),
         judgement(Contrast(Edge("users.新用户", "events.{{ 7*7 }}</style>")), "inconclusive", 0.01, rng=rng),
         judgement(Contrast(Edge("items.很长的名字" * 12, "events." + "W" * 200)), "validated", 0.01, rng=rng),
     ]
@@ -215,7 +220,11 @@ def many() -> Callable[[int], ReportContent]:
         rng = np.random.default_rng(3)
         rows = [
             judgement(
-                Contrast(Edge(f"{('items', 'users', 'events')[i % 3]}.attribute_{i // 4}", f"events.outcome_{i % 4}"), "1", "0"),
+                Contrast(
+                    Edge(f"{('items', 'users', 'events')[i % 3]}.attribute_{i // 4}", f"events.outcome_{i % 4}"),
+                    "1",
+                    "0",
+                ),
                 VERDICTS[int(rng.choice(4, p=[0.02, 0.15, 0.73, 0.1]))],
                 float(rng.normal(0, 0.02)),
                 rng=rng,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -142,7 +143,7 @@ def draw_causal_map(
         contrast = judgement.estimate.contrast
         start = (x0, left.y[_cause_key(contrast)])
         end = (x1, right.y[contrast.edge.effect] + shift)
-        line = _line(judgement, start, end, 1.2 + 6.8 * size / top)
+        line = _line(judgement, start, end, 1.2 + 6.8 * math.sqrt(size / top))
         link = tag("a", tag("title", title) + line, href=f"#{anchor}")
         lines.append((-VERDICTS.index(judgement.verdict), link))
     lines.sort(key=lambda pair: pair[0])

@@ -12,9 +12,9 @@ from whyrank.estimators.estimate import Estimate, Judgement
 from whyrank.report.numbers import effect_text, number, scale_factor, unit_text
 from whyrank.report.svg import Axis, fit, join, nice_limit, tag
 
-__all__ = ["axis_groups", "axis_key", "draw_axis", "draw_compare", "draw_draws", "draw_row"]
+__all__ = ["axis_groups", "axis_key", "draw_compare", "draw_draws", "draw_row"]
 
-_W, _H = 240.0, 24.0
+_W, _H, _SIDE = 300.0, 24.0, 46.0
 
 
 def axis_key(estimate: Estimate) -> str:
@@ -39,21 +39,9 @@ def axis_groups(judgements: Iterable[Judgement]) -> dict[str, Axis]:
         if j.verdict in ("validated", "refuted"):
             needed[key] = max(needed.get(key, 0.0), abs(j.estimate.estimate))
     return {
-        key: Axis(nice_limit(max(float(np.quantile(values, 0.9)), needed.get(key, 0.0))), 8, _W - 8)
+        key: Axis(nice_limit(max(float(np.quantile(values, 0.9)), needed.get(key, 0.0))), _SIDE, _W - _SIDE)
         for key, values in extents.items()
     }
-
-
-def draw_axis(axis: Axis, scale: str) -> Markup:
-    """Draw the numbers of an axis, to stand above its rows."""
-    factor, parts = scale_factor(scale), []
-    for value, anchor in ((-axis.limit, "start"), (0.0, "middle"), (axis.limit, "end")):
-        x = axis.at(value) + {"start": -6, "middle": 0, "end": 6}[anchor]
-        label = f"{value * factor:+.3g}" if value else "0"
-        if value > 0 and unit_text(scale):
-            label += f" {unit_text(scale)}"
-        parts.append(tag("text", label, x=x, y=11.0, text_anchor=anchor, class_="tick"))
-    return tag("svg", join(parts), viewBox=f"0 0 {_W:.0f} 14", class_="row")
 
 
 def _cap(axis: Axis, value: float, y: float) -> Markup:
@@ -87,10 +75,19 @@ def _naive(axis: Axis, value: float, y: float) -> Markup:
     )
 
 
+def _end(value: float, scale: str) -> str:
+    """The number at one end of an axis, short."""
+    unit = unit_text(scale) if scale == "probability" else ""
+    return f"{value * scale_factor(scale):+.3g} {unit}".strip()
+
+
 def draw_row(judgement: Judgement, axis: Axis) -> Markup:
     """Draw one interval with its estimate, and the naive estimate as a hollow diamond."""
     estimate, y = judgement.estimate, _H / 2
+    low, high = (_end(sign * axis.limit, estimate.scale) for sign in (-1, 1))
     parts = [
+        tag("text", low, x=axis.left - 8, y=y + 4, text_anchor="end", class_="tick"),
+        tag("text", high, x=axis.right + 8, y=y + 4, text_anchor="start", class_="tick"),
         tag("path", d=f"M{axis.left} 0V{_H:.0f}M{axis.right} 0V{_H:.0f}", class_="grid"),
         tag("path", d=f"M{axis.at(0):.1f} 0V{_H:.0f}", class_="zero"),
         _naive(axis, estimate.naive, y),

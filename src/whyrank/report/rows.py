@@ -13,12 +13,12 @@ from whyrank.estimators.estimate import Check, Estimate, Judgement
 from whyrank.report.content import CallLike, ReportContent
 from whyrank.report.numbers import interval_text, number
 from whyrank.report.order import by_interest, strength
-from whyrank.report.pictures import axis_groups, axis_key, draw_axis, draw_compare, draw_draws, draw_row
+from whyrank.report.pictures import axis_groups, axis_key, draw_compare, draw_draws, draw_row
 
-__all__ = ["AxisHead", "CallView", "CheckView", "Proposal", "Row", "View", "build_view"]
+__all__ = ["CallView", "CheckView", "Proposal", "Row", "View", "build_view"]
 
-_CALLS_BUDGET = 4_000_000
-"""Characters of prompts and replies that a page carries at most; the ledger has the rest."""
+_CALLS_BUDGET = 2_500_000
+"""Bytes of prompts and replies that a page carries at most; the ledger has the rest."""
 
 _TEXT_LIMIT = 40_000
 
@@ -88,19 +88,10 @@ class Row:
 
 
 @dataclass(frozen=True)
-class AxisHead:
-    """The numbers above the intervals of one group of rows."""
-
-    name: str
-    picture: Markup
-
-
-@dataclass(frozen=True)
 class View:
     """All rows, sorted by interest, with the calls and the proposals that were not judged."""
 
     rows: tuple[Row, ...]
-    axes: tuple[AxisHead, ...]
     calls: tuple[CallView, ...]
     calls_left_out: int
     not_judged: tuple[Proposal, ...]
@@ -135,7 +126,7 @@ def _calls(keys: Sequence[str], calls: Mapping[str, CallLike]) -> dict[str, Call
         if call is None or key in views:
             continue
         prompt, reply = _cut(call.prompt), _cut(call.raw_reply)
-        spent += len(prompt) + len(reply)
+        spent += len(f"{prompt}{reply}".encode("utf-8", errors="replace"))
         if spent > _CALLS_BUDGET:
             break
         views[key] = CallView(len(views) + 1, call.model, call.prompt_hash, prompt, reply)
@@ -161,14 +152,11 @@ def build_view(content: ReportContent) -> View:
         return Proposal(hypothesis, numbers, len(hypothesis.call_keys) - len(numbers))
 
     axes = axis_groups(judgements)
-    heads: dict[str, AxisHead] = {}
     rows: list[Row] = []
     for i, judgement in enumerate(judgements, start=1):
         estimate = judgement.estimate
         axis = axes.get(axis_key(estimate))
         drawn = axis is not None and math.isfinite(estimate.estimate)
-        if axis is not None and axis_key(estimate) not in heads:
-            heads[axis_key(estimate)] = AxisHead(axis_key(estimate), draw_axis(axis, estimate.scale))
         effect = interval_text(estimate.estimate, estimate.ci_low, estimate.ci_high, estimate.scale)
         rows.append(
             Row(
@@ -185,7 +173,6 @@ def build_view(content: ReportContent) -> View:
         )
     return View(
         rows=tuple(rows),
-        axes=tuple(heads.values()),
         calls=tuple(calls.values()),
         calls_left_out=len({key for key in keys if key in content.calls}) - len(calls),
         not_judged=tuple(proposal(h) for e, hs in proposed.items() if e not in judged for h in hs),

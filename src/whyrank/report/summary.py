@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from whyrank.report.numbers import effect_text, interval_text
@@ -29,7 +29,8 @@ def _named(name: str, level: str, reference: str) -> str:
 def sentence(row: Row) -> str:
     """Say a validated effect in one sentence."""
     e, c = row.estimate, row.estimate.contrast
-    size = interval_text(abs(e.estimate), *sorted((abs(e.ci_low), abs(e.ci_high))), e.scale).replace("+", "")
+    low, high = (e.ci_low, e.ci_high) if e.estimate > 0 else (-e.ci_high, -e.ci_low)
+    size = interval_text(abs(e.estimate), low, high, e.scale).replace("+", "")
     cause = _named(c.edge.cause, c.level, c.reference)
     if c.edge.modifier:
         difference = "higher" if e.estimate > 0 else "lower"
@@ -43,9 +44,11 @@ def sentence(row: Row) -> str:
     return f"{subject} {verb} {c.edge.effect} by {size}."
 
 
-def found(rows: Sequence[Row], limit: int = 6) -> list[Statement]:
-    """Say the strongest validated effects."""
-    return [Statement(sentence(r), r.anchor) for r in rows if r.judgement.verdict == "validated"][:limit]
+def found(rows: Sequence[Row], outcomes: Collection[str], limit: int = 6) -> list[Statement]:
+    """Say the strongest validated effects, those on `outcomes` before those on attributes."""
+    validated = [row for row in rows if row.judgement.verdict == "validated"]
+    validated.sort(key=lambda row: row.estimate.contrast.edge.effect not in outcomes)
+    return [Statement(sentence(row), row.anchor) for row in validated[:limit]]
 
 
 def not_causes(rows: Sequence[Row], limit: int = 4) -> list[Statement]:

@@ -38,8 +38,14 @@ def join(parts: list[Markup]) -> Markup:
 
 
 def text_width(text: str, size: float = 13.0) -> float:
-    """Estimate the width of `text` in pixels, on the wide side: full-width letters count one em, others 0.6."""
-    return size * sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.6 for c in text)
+    """Estimate the width of `text` in pixels, on the wide side."""
+    return size * sum(_em(c) for c in text)
+
+
+def _em(letter: str) -> float:
+    if letter in "WMmw@%—…" or unicodedata.east_asian_width(letter) in "WF":
+        return 1.0
+    return 0.75 if letter.isupper() else 0.6
 
 
 def fit(text: str, width: float, size: float = 13.0) -> str:
@@ -50,7 +56,7 @@ def fit(text: str, width: float, size: float = 13.0) -> str:
     >>> fit("free_shipping", 200)
     'free_shipping'
     >>> fit("a_very_long_name_indeed", 80)
-    'a_ver…ndeed'
+    'a_ve…deed'
     """
     if text_width(text, size) <= width:
         return text

@@ -43,11 +43,12 @@ def _render(content: ReportContent) -> str:
     environment.filters |= {"number": number, "q": q_text, "effect": effect_text}
     view = build_view(content)
     style, script = _source("report.css"), _source("report.js")
+    outcomes = [o.name for o in content.data.outcomes]
     drawn = draw_causal_map(
         [row.judgement for row in view.rows],
         anchors=[row.anchor for row in view.rows],
         titles=[row.title for row in view.rows],
-        outcomes=[o.name for o in content.data.outcomes],
+        outcomes=outcomes,
         spread=content.data.spread,
     )
     counts = Counter(row.judgement.verdict for row in view.rows)
@@ -58,7 +59,7 @@ def _render(content: ReportContent) -> str:
         content=content,
         view=view,
         map=drawn,
-        found=found(view.rows),
+        found=found(view.rows, outcomes),
         not_causes=not_causes(view.rows),
         verdicts=VERDICTS,
         marks=MARKS,

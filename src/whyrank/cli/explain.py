@@ -1,0 +1,125 @@
+"""`whyrank explain`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from whyrank.cli.context_option import context_option, parse_context
+from whyrank.cli.output import plain, print_rich, write_json
+from whyrank.cli.study_options import open_study, study_options
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from whyrank.ranker import Explanation
+
+__all__ = ["explain"]
+
+
+@click.command()
+@study_options
+@click.option("--edge", metavar="EDGE", help="The evidence behind the verdicts on this edge.")
+@click.option("--user", metavar="ID", help="With --item: why this item for this user.")
+@click.option("--item", metavar="ID", help="With --user: the item.")
+@click.option("--outcome", metavar="NAME", help="The score for this outcome. [default: the study's first]")
+@context_option
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to write it.",
+)
+def explain(
+    study: Path,
+    workdir: Path | None,
+    edge: str | None,
+    user: str | None,
+    item: str | None,
+    outcome: str | None,
+    context: tuple[str, ...],
+    format_: Literal["text", "json"],
+) -> None:
+    """Show what is behind a verdict or a score."""
+    if (edge is None) == (user is None and item is None) or (edge is None and (user is None or item is None)):
+        raise click.UsageError("give --edge EDGE, or both --user ID and --item ID")
+    opened = open_study(study, workdir)
+    if edge is not None:
+        trace = opened.explain(edge)
+        if format_ == "json":
+            write_json(trace)
+        else:
+            print_rich(_evidence(trace))
+        return
+    assert user is not None and item is not None  # noqa: S101, PT018 - checked above
+    explanation = opened.ranker(outcome=outcome).explain(user, item, context=parse_context(context))
+    if format_ == "json":
+        write_json(asdict(explanation))
+    else:
+        print_rich(*_score(explanation))
+
+
+def _evidence(value: Any, depth: int = 0) -> RenderableType:
+    """Lay out nested names and values, one a line."""
+    from rich.text import Text
+
+    return Text("\n".join(_lines(value, depth)))
+
+
+def _lines(value: Any, depth: int) -> list[str]:
+    indent = "  " * depth
+    lines: list[str] = []
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if isinstance(inner, dict | list | tuple) and inner:
+                lines += [f"{indent}{plain(key)}:", *_lines(inner, depth + 1)]
+            else:
+                lines += _entry(f"{indent}{plain(key)}: ", inner)
+    elif isinstance(value, list | tuple):
+        if len(value) > 12 and all(isinstance(v, int | float) for v in value):
+            return [f"{indent}{len(value)} numbers; --format json writes them"]
+        for inner in value:
+            if isinstance(inner, dict | list | tuple):
+                block = _lines(inner, depth + 1)
+                lines += [f"{indent}- {block[0].strip()}", *block[1:]] if block else []
+            else:
+                lines += _entry(f"{indent}- ", inner)
+    else:
+        lines += _entry(indent, value)
+    return lines
+
+
+def _entry(head: str, value: Any) -> list[str]:
+    """One value behind its name; the further lines of a text stand under the first."""
+    if isinstance(value, float):
+        return [f"{head}{value:.6g}"]
+    lines = [] if value is None else [plain(line) for line in str(value).splitlines()]
+    first, *rest = lines or [""]
+    return [head + first, *(" " * len(head) + line for line in rest)]
+
+
+def _score(explanation: Explanation) -> list[RenderableType]:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    e = explanation
+    sum_ = f"score {e.score:.4g} = {e.base_name} {e.base:.4g} + causal {e.causal:.4g}"
+    head = Text(plain(f"{e.item_id} for {e.user_id}, ranked for {e.outcome}: {sum_}"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("adds", justify="right")
+    table.add_column("because", overflow="fold", ratio=1)
+    table.add_column("edge", overflow="fold", ratio=1)
+    for c in e.contributions:
+        where = f" (user: {c.modifier} = {c.modifier_value})" if c.modifier else ""
+        table.add_row(
+            Text(f"{c.contribution:+.4g}"),
+            Text(plain(f"{c.attribute} = {c.value}{where}")),
+            Text(plain(f"{c.edge}: {c.verdict}")),
+        )
+    return [head, table]

@@ -57,7 +57,7 @@ def load_entities(config: StudyConfig, table: Literal["users", "items"], problem
         columns = read_columns(source, list(dict.fromkeys(names)), separators=separators)
         if section.key not in columns:
             read_columns(source, [section.key])
-    key = columns.pop(section.key)
+    key = columns.pop(section.key).sorted()
     where = f"{source.label}, column {section.key!r}"
     kept = _check_keys(key, columns, table, where, problems)
     rows = (kept + 1).astype(np.int64)

@@ -91,7 +91,9 @@ def parse_numbers(values: pa.StringArray, *, decimal_comma: bool = False) -> Num
             comma = True
             values = pc.if_else(with_comma, pc.replace_substring(values, ",", "."), values)
     finite = pc.match_substring_regex(values, _PLAIN).to_numpy(zero_copy_only=False).astype(bool)
-    infinite = pc.match_substring_regex(values, _INFINITE, ignore_case=True).to_numpy(zero_copy_only=False).astype(bool)
+    infinite = np.zeros(len(values), dtype=bool)
+    rest = values.filter(pa.array(~finite))
+    infinite[~finite] = pc.match_substring_regex(rest, _INFINITE, ignore_case=True).to_numpy(zero_copy_only=False)
     numbers = np.full(len(values), np.nan)
     plain = pc.utf8_ltrim(values.filter(pa.array(finite)), "+")
     numbers[finite] = plain.cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -245,13 +247,13 @@ def _canonical_levels(column: TextColumn, numbers: Numbers) -> TextColumn:
     folded = pc.utf8_lower(column.values).to_pylist()
     if is_switch(column.values) and (len(column.values) > 2 or set(folded) <= {"true", "false"}):
         return _relabel(column, folded)
-    return column
+    return column.sorted()
 
 
 def _relabel(column: TextColumn, names: list[str]) -> TextColumn:
     encoded = pa.array(names, type=pa.string()).dictionary_encode()
     position = np.append(encoded.indices.to_numpy(), -1).astype(np.int32)
-    return TextColumn(position[column.codes], encoded.dictionary).compact()
+    return TextColumn(position[column.codes], encoded.dictionary).sorted()
 
 
 def _number_text(value: float) -> str:

@@ -340,11 +340,10 @@ def _sorted_frame(
         if isinstance(column.data, pd.Categorical):
             keys.append(column.data.codes)
         else:
-            keys.append(context[name].codes if column.kind == "set" else column.data)
+            keys.append(context[name].sorted().codes if column.kind == "set" else column.data)
     keys += [data[name] for name in sorted(data) if name not in ("user", "item", "time")]
-    keys += [data[name].view(np.int64) for name in ("time",) if name in data]
-    keys += [data["item"], data["user"]]
-    order = np.lexsort(keys)
+    first = [data["time"].view(np.int64)] if "time" in data else []
+    order = _order([*first, data["item"], data["user"]], keys)
     frame: dict[str, Any] = {name: data[name][order] for name in ("user", "item", "time") if name in data}
     for name in (*(config.events.outcomes or ("purchase",)), *config.events.context):
         if name in data:
@@ -354,3 +353,16 @@ def _sorted_frame(
     for name in data:
         frame.setdefault(name, data[name][order] if name not in frame else None)
     return pd.DataFrame({name: as_series(values) for name, values in frame.items()})
+
+
+def _order(first: list[npt.NDArray[Any]], rest: list[npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
+    """Sort by the `first` keys, the last of them foremost; only rows that tie are sorted by the `rest`, too."""
+    order: npt.NDArray[np.int64] = np.lexsort(first)
+    same = np.ones(max(len(order) - 1, 0), dtype=bool)
+    for key in first:
+        same &= key[order][1:] == key[order][:-1]
+    tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    if len(tied):
+        rows = order[tied]
+        order[tied] = rows[np.lexsort([key[rows] for key in (*rest, *first)])]
+    return order

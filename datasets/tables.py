@@ -56,17 +56,19 @@ class TextColumn:
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> TextColumn:
         """Return the column at these rows; values that occur no more are gone."""
-        return TextColumn(self.codes[rows], self.values).compact()
+        codes = self.codes[rows]
+        used = np.bincount(codes + 1, minlength=len(self.values) + 1)[1:] > 0
+        if used.all():
+            return TextColumn(codes, self.values)
+        position = np.append(np.where(used, np.cumsum(used) - 1, -1), -1).astype(np.int32)
+        return TextColumn(position[codes], self.values.filter(pa.array(used)))
 
-    def compact(self) -> TextColumn:
-        """Return the column with only the values that occur, in sort order."""
-        counts = np.bincount(self.codes + 1, minlength=len(self.values) + 1)[1:]
-        kept = np.flatnonzero(counts)
-        values = self.values.take(pa.array(kept))
-        order = pc.sort_indices(values).to_numpy()
-        position = np.full(len(self.values) + 1, -1, dtype=np.int32)
-        position[kept[order]] = np.arange(len(kept), dtype=np.int32)
-        return TextColumn(position[self.codes], values.take(pa.array(order)))
+    def sorted(self) -> TextColumn:
+        """Return the column with its values in sort order, so that codes compare like texts."""
+        order = pc.sort_indices(self.values).to_numpy()
+        position = np.full(len(order) + 1, -1, dtype=np.int32)
+        position[order] = np.arange(len(order), dtype=np.int32)
+        return TextColumn(position[self.codes], self.values.take(pa.array(order)))
 
     def texts(self, missing: str = "") -> npt.NDArray[np.object_]:
         """Return one text a row."""
@@ -172,7 +174,7 @@ def open_table(path: Path, table: str | None = None, *, label: str | None = None
 
 
 def read_columns(
-    source: Source, names: Sequence[str], *, separators: dict[str, str] | None = None
+    source: Source, names: Sequence[str], *, separators: dict[str, str] | None = None, limit: int | None = None
 ) -> dict[str, TextColumn]:
     """Read some columns of a table, in one pass.
 
@@ -182,6 +184,8 @@ def read_columns(
         Columns to read; nothing else is loaded.
     separators
         For columns that hold lists: what joins the values of one cell (default `|`).
+    limit
+        Read the first rows only.
 
     Raises
     ------
@@ -195,14 +199,15 @@ def read_columns(
     chunks: list[list[pa.Array]] = [[] for _ in names]
     with _database_errors(source.label):
         if source.sqlite:
-            rows = _sqlite_rows(*source.sqlite, names)
+            rows = _sqlite_rows(*source.sqlite, names, limit)
             source.connection.register("sqlite_rows", rows)
             source = _describe(source.connection, "sqlite_rows", source.label)
         picked = []
         for i, name in enumerate(names):
             expression = source.expressions[source.columns.index(name)]
             picked.append(f"{expression.replace('$SEP', _literal((separators or {}).get(name, '|')))} AS c{i}")
-        for batch in _batches(source.connection, f"SELECT {', '.join(picked)} FROM {source.relation}"):  # noqa: S608
+        query = f"SELECT {', '.join(picked)} FROM {source.relation}"  # noqa: S608
+        for batch in _batches(source.connection, query + (f" LIMIT {limit}" if limit is not None else "")):
             for i in range(len(names)):
                 chunks[i].append(batch.column(i).dictionary_encode())
     result = {}
@@ -228,12 +233,19 @@ def _coded(chunks: list[pa.Array]) -> TextColumn:
     if not joined.num_chunks:
         return TextColumn(np.empty(0, dtype=np.int32), pa.array([], type=pa.string()))
     codes = np.concatenate([c.indices.fill_null(-1).to_numpy(zero_copy_only=False) for c in joined.chunks])
-    values = pc.utf8_trim_whitespace(joined.chunk(0).dictionary)
-    encoded = values.dictionary_encode()
-    position = np.append(encoded.indices.to_numpy(), -1).astype(np.int32)
-    absent = pc.is_in(encoded.dictionary, value_set=pa.array(MISSING)).to_numpy(zero_copy_only=False)
-    position[np.append(absent[position[:-1]], True)] = -1
-    return TextColumn(position[codes], encoded.dictionary).compact()
+    dictionary = joined.chunk(0).dictionary
+    trimmed = pc.utf8_trim_whitespace(dictionary)
+    position = np.arange(len(dictionary) + 1, dtype=np.int32)
+    position[-1] = -1
+    if not trimmed.equals(dictionary):
+        encoded = trimmed.dictionary_encode()
+        position[:-1] = encoded.indices.to_numpy()
+        dictionary = encoded.dictionary
+    absent = pc.is_in(dictionary, value_set=pa.array(MISSING)).to_numpy(zero_copy_only=False)
+    if absent.any():
+        moved = np.append(np.where(absent, -1, np.cumsum(~absent) - 1), -1).astype(np.int32)
+        position, dictionary = moved[position], dictionary.filter(pa.array(~absent))
+    return TextColumn(position[codes], dictionary)
 
 
 def _batches(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatch]:
@@ -393,11 +405,12 @@ def _sqlite_columns(store: sqlite3.Connection, table: str) -> tuple[str, ...]:
     return tuple(part[0].strip() for part in cursor.description)
 
 
-def _sqlite_rows(path: Path, table: str, names: Sequence[str]) -> pa.Table:
+def _sqlite_rows(path: Path, table: str, names: Sequence[str], limit: int | None) -> pa.Table:
     chunks: list[list[pa.Array]] = [[] for _ in names]
     with contextlib.closing(_sqlite(path)) as store:
         # A quoted name that SQLite does not know would be read as a text; the caller has checked the names.
-        cursor = store.execute(f"SELECT {', '.join(map(_identifier, names))} FROM {_identifier(table)}")  # noqa: S608
+        picked = ", ".join(map(_identifier, names))
+        cursor = store.execute(f"SELECT {picked} FROM {_identifier(table)} LIMIT ?", [-1 if limit is None else limit])  # noqa: S608
         while rows := cursor.fetchmany(_BATCH):
             for chunk, cells in zip(chunks, zip(*rows, strict=True), strict=True):
                 chunk.append(_arrow_cells(cells))

@@ -16,6 +16,7 @@ from whyrank.errors import DataError
 __all__ = ["Times", "looks_like_dates", "parse_times"]
 
 _DATE = r"^(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})([T ].*)?$"
+_ZONE = r":.*(Z|[+-]\d\d(:?\d\d)?)$"
 _NUMBER = r"^-?\d+(\.\d*)?$"
 _DATES = ("%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y")
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f")
@@ -84,7 +85,7 @@ def _from_texts(
     texts = pd.Series(values.to_pylist(), dtype=object)
     iso = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
     if iso.notna().all():
-        zoned = texts.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True) & texts.str.contains(":")
+        zoned = pc.match_substring_regex(values, _ZONE).to_numpy(zero_copy_only=False)
         note = "some times have a zone and some have none; those without are taken as UTC"
         return _micro(iso), note if zoned.any() and not zoned.all() else ""
     fits = {}

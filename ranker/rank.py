@@ -37,7 +37,7 @@ Positions = npt.NDArray[np.intp]
 RECOMMEND_COLUMNS = ("user_id", "item_id", "rank", "score", "base", "causal")
 """Columns of a list of recommendations, in order."""
 
-_CHUNK_SCORES = 1 << 20  # scores in memory at once
+_CHUNK_SCORES = 1 << 18  # scores in memory at once
 
 
 class Ranker:
@@ -87,6 +87,11 @@ class Ranker:
         self.exclude_seen = exclude_seen
         self.weights = fit_weights(data, judgements, outcome=self.outcome.name)
         self.scale = "log-odds" if data.config.events.kind == "purchases" else self.outcome.scale
+        self._item_values = {
+            term.attribute.name: data.items[term.attribute.column].to_numpy(object)
+            for term in self.weights.terms
+            if term.attribute.table == "items"
+        }
         self._on_items = [k for k, term in enumerate(self.weights.terms) if term.attribute.table == "items"]
         self._h = np.zeros((len(data.items), len(self.weights.terms)))
         for k in self._on_items:
@@ -172,21 +177,21 @@ class Ranker:
         who = audience(self.data, self.weights, pd.DataFrame([dict(user)]) if isinstance(user, Mapping) else [user])
         position = self._item(item)
         given = context_values(self.data, context)
-        values = self.data.items.iloc[position].to_dict()
-        shown = {f"items.{column}": value for column, value in values.items()} | given
+        shown = {name: values[position] for name, values in self._item_values.items()} | given
         h = {k: float(self._h[position, k]) for k in self._on_items} | self._context_h(given)
         contributions = list(self._contributions(who, h, shown))
         contributions.sort(key=lambda c: (-abs(c.contribution), c.edge))
-        causal = self._causal(who.centred)[0, position] + self._context(who.centred, context)[0]
+        causal = float(self._causal(who.centred, slice(position, position + 1))[0, 0])
+        causal += float(self._context(who.centred, context)[0])
         base = float(self.base[position])
         return Explanation(
             str(who.ids[0]),
             str(self.data.item_ids[position]),
             self.outcome.name,
             self.scale,
-            base + float(causal),
+            base + causal,
             base,
-            float(causal),
+            causal,
             self.base_name,
             self.strength,
             tuple(contributions),
@@ -200,10 +205,10 @@ class Ranker:
 
     # scores
 
-    def _causal(self, centred: Floats) -> Floats:
+    def _causal(self, centred: Floats, items: slice = slice(None)) -> Floats:
         """Return the causal part, shape (users, items); summed in a fixed order, so that equal users get equal bits."""
-        out = np.repeat(self._shared[None, :], len(centred), axis=0)
-        for m, varying in enumerate(self._varying):
+        out = np.repeat(self._shared[None, items], len(centred), axis=0)
+        for m, varying in enumerate(self._varying[:, items]):
             if varying.any():
                 out += centred[:, m, None] * varying[None, :]
         return out

@@ -181,6 +181,9 @@ _APPEND_ONLY = (
 )  # fmt: skip
 
 
+_LOCK = 0x5768795261  # any number will do that no other program takes
+
+
 def now() -> str:
     """Return the time in UTC, ISO 8601, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -219,6 +222,8 @@ def migrate(connection: Connection, where: str) -> None:
     LedgerError
         If a newer WhyRank wrote it, or it is a database of something else.
     """
+    if connection.dialect.name == "postgresql":  # SQLite's writers are alone already
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
     present = inspect(connection).get_table_names()
     if migrations.name not in present:
         if present:

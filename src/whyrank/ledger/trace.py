@@ -26,17 +26,23 @@ def trace_label(connection: Connection, label: str) -> dict[str, Any]:
     label, edge = _resolve(label, known, proposed)
     verdict, verdict_set = _verdict(connection, label)
     estimate = _estimate(connection, label, verdict_set)
+    checks = _checks(connection, estimate, verdict)
+    if verdict is not None:
+        judged = verdict.pop("estimate")
+        judged.pop("checks")
+        estimate = {**(estimate or {}), **judged}
     hypotheses = _hypotheses(connection, edge)
-    fingerprint = estimate["fingerprint"] if estimate else verdict_set.fingerprint if verdict_set else ""
+    said = verdict_set.fingerprint if verdict_set is not None else ""
+    fingerprint = said or (estimate or {}).get("fingerprint", "")
     return {
         "edge": label,
         "verdict": verdict,
         "estimate": estimate,
-        "checks": _checks(connection, estimate, verdict),
+        "checks": checks,
         "hypotheses": hypotheses,
         "calls": _calls(connection, [key for h in hypotheses for key in h["call_keys"]]),
         "fingerprint": _fingerprint(connection, fingerprint),
-        "run": _run(connection, verdict_set.run) if verdict_set else None,
+        "run": _run(connection, verdict_set.run) if verdict_set is not None else None,
     }
 
 

@@ -47,6 +47,18 @@ VERDICTS = pd.DataFrame(
 )
 
 
+TRACE: dict[str, Any] = {
+    "verdict": {"verdict": "validated", "reasons": ["it holds"], "q_value": 0.01, "estimate": {
+        "estimate": 0.02, "ci_low": 0.01, "ci_high": 0.03, "se": 0.005, "naive": 0.05, "scale": "probability",
+        "n": 1200, "adjusted_for": ["items.price"], "warnings": ["few rows"], "ess": None,
+    }},
+    "checks": [{"name": "random_common_cause", "passed": False, "detail": "it moved",
+                "data": {"draws": [0.1] * 500}}],
+    "hypotheses": [{"source": "llm", "round": 2, "claimed_sign": "+", "mechanism": "Cheaper."}],
+    "calls": [{"model": "Smol", "prompt_hash": "3f", "prompt": "Which?\nSay.", "raw_reply": "{\"a\": 1}\x1b[2J"}],
+}  # fmt: skip
+
+
 class FakeRanker:
     data = SimpleNamespace(user_ids=["u1", "u2"])
     outcome = SimpleNamespace(name="events.purchase")
@@ -121,7 +133,7 @@ class FakeStudy:
 
     def explain(self, edge: str | Edge) -> dict[str, Any]:
         Edge.parse(str(edge))
-        return {"edge": str(edge), "verdict": "validated", "checks": [{"name": "placebo", "draws": [0.1] * 500}]}
+        return TRACE | {"edge": str(edge)}
 
     def report(self, path: Path | None = None) -> Path:
         return path or Path("shop/.whyrank/report.html")

@@ -43,8 +43,8 @@ def judgement(
         Check(
             "placebo",
             verdict != "inconclusive",
-            0.004,
-            0.05,
+            effect,
+            abs(effect) / 2,
             "The cause was permuted among items 500 times; 2 draws were as large as the effect.",
             {"draws": rng.normal(0, se if se == se else 1, 500).round(6).tolist()},
         ),

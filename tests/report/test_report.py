@@ -194,7 +194,7 @@ def test_numbers_keep_two_digits_of_their_interval() -> None:
 
 @pytest.mark.parametrize("draws", [[], [1.0] * 3, [float("nan")] * 20, [0.5] * 20])
 def test_a_histogram_of_nothing_is_no_picture(draws: list[float]) -> None:
-    assert draw_draws(draws, 0.5, "estimate") == ""
+    assert draw_draws(draws, 0.5, "mean") == ""
 
 
 def _chromium() -> str | None:

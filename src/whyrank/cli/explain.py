@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from whyrank.cli.context_option import context_option, parse_context
+from whyrank.cli.evidence import draw_trace
 from whyrank.cli.output import plain, print_rich, write_json
 from whyrank.cli.study_options import open_study, study_options
 
@@ -54,7 +55,7 @@ def explain(
         if format_ == "json":
             write_json(trace)
         else:
-            print_rich(_evidence(trace))
+            print_rich(*draw_trace(trace))
         return
     assert user is not None and item is not None  # noqa: S101, PT018 - checked above
     explanation = opened.ranker(outcome=outcome).explain(user, item, context=parse_context(context))
@@ -62,45 +63,6 @@ def explain(
         write_json(asdict(explanation))
     else:
         print_rich(*_score(explanation))
-
-
-def _evidence(value: Any, depth: int = 0) -> RenderableType:
-    """Lay out nested names and values, one a line."""
-    from rich.text import Text
-
-    return Text("\n".join(_lines(value, depth)))
-
-
-def _lines(value: Any, depth: int) -> list[str]:
-    indent = "  " * depth
-    lines: list[str] = []
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if isinstance(inner, dict | list | tuple) and inner:
-                lines += [f"{indent}{plain(key)}:", *_lines(inner, depth + 1)]
-            else:
-                lines += _entry(f"{indent}{plain(key)}: ", inner)
-    elif isinstance(value, list | tuple):
-        if len(value) > 12 and all(isinstance(v, int | float) for v in value):
-            return [f"{indent}{len(value)} numbers; --format json writes them"]
-        for inner in value:
-            if isinstance(inner, dict | list | tuple):
-                block = _lines(inner, depth + 1)
-                lines += [f"{indent}- {block[0].strip()}", *block[1:]] if block else []
-            else:
-                lines += _entry(f"{indent}- ", inner)
-    else:
-        lines += _entry(indent, value)
-    return lines
-
-
-def _entry(head: str, value: Any) -> list[str]:
-    """One value behind its name; the further lines of a text stand under the first."""
-    if isinstance(value, float):
-        return [f"{head}{value:.6g}"]
-    lines = [] if value is None else [plain(line) for line in str(value).splitlines()]
-    first, *rest = lines or [""]
-    return [head + first, *(" " * len(head) + line for line in rest)]
 
 
 def _score(explanation: Explanation) -> list[RenderableType]:

@@ -9,8 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from whyrank.estimators.estimate import Estimate, Judgement
-from whyrank.report.numbers import effect_text, number, scale_factor, unit_text
-from whyrank.report.svg import Axis, fit, join, nice_limit, tag
+from whyrank.report.numbers import effect_text, scale_factor, unit_text
+from whyrank.report.svg import Axis, join, nice_limit, tag
 
 __all__ = ["axis_groups", "axis_key", "draw_compare", "draw_draws", "draw_row"]
 
@@ -126,8 +126,8 @@ def draw_compare(judgement: Judgement) -> Markup:
     )
 
 
-def draw_draws(draws: Sequence[float], observed: float, label: str) -> Markup:
-    """Draw a histogram of `draws` with the observed value marked; empty when there is nothing to draw."""
+def draw_draws(draws: Sequence[float], observed: float, scale: str) -> Markup:
+    """Draw a histogram of `draws` with the observed effect marked; empty when there is nothing to draw."""
     values = np.asarray(draws, dtype=float)
     values = values[np.isfinite(values)]
     if values.size < 5 or not math.isfinite(observed):
@@ -151,9 +151,30 @@ def draw_draws(draws: Sequence[float], observed: float, label: str) -> Markup:
         tag("path", d=bars, class_="bars"),
         tag("path", d=f"M{left} {base:.0f}H{right}", class_="zero"),
         tag("path", d=f"M{x:.1f} {top:.0f}V{base + 4:.0f}", class_="mark"),
-        tag("text", f"{label} {number(observed)}", x=x, y=10.0, text_anchor=anchor, class_="tick strong"),
-        tag("text", fit(number(float(edges[0])), 80, 11), x=left, y=92.0, text_anchor="start", class_="tick"),
-        tag("text", fit(number(float(edges[-1])), 80, 11), x=right, y=92.0, text_anchor="end", class_="tick"),
+        tag(
+            "text",
+            f"seen {effect_text(observed, scale, width=high - low)}",
+            x=x,
+            y=10.0,
+            text_anchor=anchor,
+            class_="tick strong",
+        ),
+        tag(
+            "text",
+            effect_text(float(edges[0]), scale, width=high - low),
+            x=left,
+            y=92.0,
+            text_anchor="start",
+            class_="tick",
+        ),
+        tag(
+            "text",
+            effect_text(float(edges[-1]), scale, width=high - low),
+            x=right,
+            y=92.0,
+            text_anchor="end",
+            class_="tick",
+        ),
     ]
     return tag(
         "svg", join(parts), viewBox="0 0 420 96", class_="draws", role="img", aria_label="Histogram of placebo draws"

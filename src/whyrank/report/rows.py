@@ -106,8 +106,9 @@ def _check(check: Check, estimate: Estimate) -> CheckView:
     picture = Markup("")
     draws = check.data.get("draws")
     if isinstance(draws, Sequence) and not isinstance(draws, str):
-        observed = check.data.get("observed", estimate.estimate)
-        picture = draw_draws([float(d) for d in draws], float(observed), "estimate")
+        # placebos are drawn on the scale of the gate's own statistic, which is close to the estimate
+        observed = check.statistic if check.name == "placebo" else estimate.estimate
+        picture = draw_draws([float(d) for d in draws], observed, estimate.scale)
     name = _CHECK_NAMES.get(check.name, check.name.replace("_", " "))
     return CheckView(name, word, _finite(check.statistic), _finite(check.threshold), check.detail, picture)
 

@@ -48,9 +48,8 @@ def draw_trace(trace: Mapping[str, Any]) -> Iterator[RenderableType]:
         numbers = (_float(estimate.get(key)) for key in ("estimate", "ci_low", "ci_high", "se", "naive"))
         value, low, high, se, naive = numbers
         effect = interval_text(value, low, high, scale)
-        yield Text(
-            f"{MARKS[name]} {name}: {effect}, naive {effect_text(naive, scale, width=se)}, q {q_text(_float(verdict.get('q_value')))}"
-        )
+        compared = f"naive {effect_text(naive, scale, width=se)}, q {q_text(_float(verdict.get('q_value')))}"
+        yield Text(f"{MARKS[name]} {name}: {effect}, {compared}")
         yield from _bullets(verdict.get("reasons") or (), "reason")
     yield from _bullets(estimate.get("warnings") or (), "warning")
     if estimate:

@@ -136,14 +136,15 @@ def draw_causal_map(
     right_width = max(right_width, 120.0)
     x0, x1 = left_width + 12, _WIDTH - right_width - 12
     sizes = [strength(j.estimate, spread) for j in shown]
-    top = max(sizes, default=0.0) or 1.0
+    telling = [size for j, size in zip(shown, sizes, strict=True) if j.verdict in ("validated", "refuted")]
+    top = max(telling or sizes, default=0.0) or 1.0  # noise may look large: it sets no measure for what was found
 
     lines: list[tuple[int, Markup]] = []
     for judgement, anchor, title, size in zip(shown, anchors, titles, sizes, strict=False):
         contrast = judgement.estimate.contrast
         start = (x0, left.y[_cause_key(contrast)])
         end = (x1, right.y[contrast.edge.effect] + shift)
-        line = _line(judgement, start, end, 1.2 + 6.8 * math.sqrt(size / top))
+        line = _line(judgement, start, end, 1.2 + 6.8 * math.sqrt(min(1.0, size / top)))
         link = tag("a", tag("title", title) + line, href=f"#{anchor}")
         lines.append((-VERDICTS.index(judgement.verdict), link))
     lines.sort(key=lambda pair: pair[0])

@@ -28,20 +28,16 @@ def _extent(estimate: Estimate) -> float:
 
 
 def axis_groups(judgements: Iterable[Judgement]) -> dict[str, Axis]:
-    """Return one axis per group of rows; a few very wide rows don't squash the others, they end in an arrow."""
-    extents: dict[str, list[float]] = {}
-    needed: dict[str, float] = {}
-    for j in judgements:
-        if not math.isfinite(j.estimate.estimate):
-            continue
-        key = axis_key(j.estimate)
-        extents.setdefault(key, []).append(_extent(j.estimate))
-        if j.verdict in ("validated", "refuted"):
-            needed[key] = max(needed.get(key, 0.0), abs(j.estimate.estimate))
-    return {
-        key: Axis(nice_limit(max(float(np.quantile(values, 0.9)), needed.get(key, 0.0))), _SIDE, _W - _SIDE)
-        for key, values in extents.items()
-    }
+    """Return one axis per group of rows, wide enough for its validated and refuted rows; wider ones end in an arrow."""
+    telling: dict[str, list[float]] = {}
+    others: dict[str, list[float]] = {}
+    for judgement in judgements:
+        if math.isfinite(judgement.estimate.estimate):
+            group = telling if judgement.verdict in ("validated", "refuted") else others
+            group.setdefault(axis_key(judgement.estimate), []).append(_extent(judgement.estimate))
+    limits = {key: float(np.quantile(values, 0.75)) for key, values in others.items()}
+    limits |= {key: max(values) for key, values in telling.items()}
+    return {key: Axis(nice_limit(limit), _SIDE, _W - _SIDE) for key, limit in limits.items()}
 
 
 def _cap(axis: Axis, value: float, y: float) -> Markup:

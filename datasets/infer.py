@@ -147,8 +147,9 @@ def _guess_text(column: TextColumn, distinct: int, rows: int) -> Guess:
     length = float((pc.utf8_length(values).to_numpy() * weights).sum() / rows)
     barred = pc.match_substring(values, "|").to_numpy(zero_copy_only=False)
     if distinct > 2 and (barred * weights).sum() >= 0.1 * rows and length <= 4 * LONG:
-        parts = {part for text in values.to_pylist() for part in text.split("|")}
-        if len(parts) < distinct:
+        split = [part.strip() for text in values.to_pylist() for part in text.split("|")]
+        parts = set(split)
+        if len(parts) < 0.75 * len(split):  # the same values come again in other company
             return Guess("set", f"several values in one cell, {len(parts)} in all")
     if distinct > FEW and length > LONG:
         return Guess(None, "it holds free text")

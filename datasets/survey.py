@@ -40,13 +40,15 @@ _TABLE_WORDS = {
     ),
     "events": (
         "event", "log", "click", "interaction", "rating", "impression", "exposure", "transaction", "order", "purchase",
-        "view", "session", "behavio", "history", "feedback", "visit", "日志", "事件", "行为", "点击", "订单", "记录", "交互",
+        "view", "session", "behavio", "history", "feedback", "visit",
+        "日志", "事件", "行为", "点击", "订单", "记录", "交互",
     ),
 }  # fmt: skip
 _OUTCOME_WORDS = (
     "click", "purchas", "bought", "buy", "rating", "rated", "stars", "dwell", "watch", "conver", "like", "cart",
-    "revenue", "spend", "spent", "play", "duration", "return", "chose", "choice", "respon", "reward", "label", "outcome",
-    "ordered", "finish", "complet", "skip", "saved", "点击", "购买", "评分", "下单", "收藏", "加购", "时长", "成交",
+    "revenue", "spend", "spent", "play", "duration", "return", "chose", "choice", "respon", "reward", "label",
+    "outcome", "ordered", "finish", "complet", "skip", "saved",
+    "点击", "购买", "评分", "下单", "收藏", "加购", "时长", "成交",
 )  # fmt: skip
 _PROPENSITY_WORDS = ("propensity", "pscore", "prob", "倾向")
 _RANDOM_WORDS = ("random", "explor", "随机")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import pandas as pd
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 from whyrank.cli import main
 from whyrank.cli.page import cli_page
@@ -161,6 +161,12 @@ def test_the_table_is_legible_at_100_columns_and_the_telling_rows_come_first(why
     assert "items.brand[premium]" in result.stdout
     assert "[bold]x[/bold]" in result.stdout
     assert "\x1b" not in result.stdout
+
+
+def test_a_terminal_without_the_letters_gets_question_marks(fake: FakeStudy) -> None:
+    result = CliRunner(charset="ascii").invoke(main, ["verdicts", "shop"])
+    assert result.exit_code == 0
+    assert "? validated" in result.stdout
 
 
 def test_csv_floats_round_trip(whyrank_cli: Cli, fake: FakeStudy) -> None:

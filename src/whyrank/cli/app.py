@@ -5,7 +5,9 @@ Nothing heavy is imported before a command runs, so that help is instant.
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 import traceback
 import warnings
 from contextlib import contextmanager
@@ -39,6 +41,9 @@ class App(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what it raises is told on stderr, without a traceback unless asked for."""
         debug = bool(ctx.params.get("debug"))
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a terminal that has no ✓ shows a ?
         try:
             with _warnings_as_lines(debug), _logs_as_lines(debug):
                 return super().invoke(ctx)

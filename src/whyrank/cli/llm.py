@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from whyrank.cli.output import plain
 
 if TYPE_CHECKING:
     from whyrank.agents.endpoint import Endpoint
@@ -39,3 +44,71 @@ def serve(model: str, port: int, slots: int | None, context: int, log: Path | No
         )
 
     serve_forever(model, port=port, slots=slots, context=context, log=log, ready=ready)
+
+
+@llm.command()
+@click.argument("study", required=False, type=click.Path(path_type=Path), metavar="[STUDY]")
+@click.option(
+    "--base-url", metavar="URL", help="The server to probe, or embedded. [default: the study's, else embedded]"
+)
+@click.option("--model", metavar="NAME", help="The model to ask. [default: the study's, else the first listed]")
+@click.option("--allow-remote", is_flag=True, help="Allow an address off this machine.")
+def check(study: Path | None, base_url: str | None, model: str | None, allow_remote: bool) -> None:
+    """Probe a model server: does it answer, and does it keep to a schema?
+
+    Probes the server that STUDY names under [llm], or the one at --base-url. Exits 1 if it can't be used.
+    """
+    from whyrank.config import LlmConfig, load_config
+
+    config = load_config(study).llm if study is not None else LlmConfig()
+    address = base_url or config.base_url
+    with _endpoint(address, model or config.model, allow_remote=allow_remote or config.allow_remote) as endpoint:
+        _probe(endpoint)
+
+
+@contextmanager
+def _endpoint(address: str, model: str, *, allow_remote: bool) -> Iterator[Endpoint]:
+    from whyrank.agents.endpoint import Endpoint, check_address, key_from_environment
+    from whyrank.agents.serving import embedded_server
+
+    if address == "embedded":
+        with embedded_server(model) as endpoint:
+            yield endpoint
+        return
+    url, remote = check_address(address, allow_remote=allow_remote)
+    yield Endpoint(base_url=url, model=model, remote=remote, api_key=key_from_environment())
+
+
+def _probe(endpoint: Endpoint) -> None:
+    """Ask for one word under a schema that allows only another: who answers with the other keeps to schemas."""
+    from whyrank.agents.backend import OpenAIBackend
+    from whyrank.errors import ServerError
+
+    word = "violet"
+    schema = {
+        "type": "object",
+        "properties": {"answer": {"enum": [word], "type": "string"}},
+        "required": ["answer"],
+        "additionalProperties": False,
+    }
+    backend = OpenAIBackend(endpoint, timeout=120.0, retries=1)
+    try:
+        click.echo(f"server  {'embedded' if endpoint.embedded else endpoint.base_url}")
+        click.echo(f"model   {plain(backend.model)}")
+        reply = backend.send(
+            [{"role": "user", "content": "yes or no?"}],
+            {"temperature": 0.0, "max_tokens": 64, "seed": 0, "schema": schema},
+        )
+    finally:
+        backend.close()
+    click.echo(f"answer  {reply.tokens_out} tokens in {reply.seconds:.1f} s")
+    try:
+        kept = json.loads(reply.content) == {"answer": word}
+    except ValueError:
+        kept = False
+    click.echo(f"schema  {'kept' if kept else 'ignored'}")
+    if not kept:
+        raise ServerError(
+            f"{backend.model!r} ignores response_format json_schema: it answered {plain(reply.content[:80])!r}. "
+            "Proposals would be guesses at a format; use a server that enforces schemas (vLLM, llama.cpp)"
+        )

@@ -1,16 +1,18 @@
 r"""Base scores: what an item is worth before anything is known of the user.
 
 Popularity is the item's mean outcome in the log, smoothed toward the mean of all items. That mean already holds the
-effect of the item's attributes, and the score adds them: so they are taken out first,
+effect of the item's attributes, which the score adds again, and of who saw the item and in which context. All
+validated effects are therefore taken out first,
 
 .. math:: base_i = m + \frac{n_i\tau^2}{n_i\tau^2 + \sigma^2}\,(\bar y_i - \bar c_i - m)
 
-with n_i the item's exposures, c-bar_i the mean causal part of its score over the users it was shown to, m the mean of
-what is left, sigma² the variance within items and tau² the variance between them (method of moments). The score of an
-item with many exposures is then its own mean outcome plus what is particular to the user; that of an item with few is
-what its attributes predict. In a log of purchases there are no exposures to divide by: the base is the logarithm of
-the item's share of the purchases over its expected one, with counts smoothed by a gamma prior, on the scale of
-log-odds.
+with n_i the item's exposures, c-bar_i the mean of strength times the validated effects (of item, user and context, each
+attribute less its mean) over them, m the mean of what is left, sigma² its variance within items and tau² that between
+them (method of moments). The score of an item with many exposures is then its own mean outcome plus what is particular
+to the user; that of an item with few is what its attributes predict. With strength 0 it is plain smoothed popularity.
+
+In a log of purchases there are no exposures to divide by: the base is the logarithm of the item's share of the
+purchases over the share its attributes predict, with counts smoothed by a gamma prior, on the scale of log-odds.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ import numpy.typing as npt
 
 from whyrank.datasets.study_data import Outcome, StudyData
 from whyrank.errors import InputError, WhyRankWarning, nearest
+from whyrank.ranker.weights import Weights
 
-__all__ = ["column_base", "fit_base", "popularity", "purchase_popularity"]
+__all__ = ["column_base", "explained", "fit_base", "popularity", "purchase_popularity"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,11 +36,10 @@ _LATER = ("als", "bpr", "lightgbm")
 def fit_base(
     data: StudyData,
     outcome: Outcome,
-    shared: Floats,
-    varying: Floats,
-    centred: Floats,
+    weights: Weights,
     base: str = "popularity",
     *,
+    strength: float = 1.0,
     net: bool = True,
 ) -> Floats:
     """Return the base score of each item.
@@ -46,13 +48,14 @@ def fit_base(
     ----------
     data, outcome
         The study, and what is ranked for.
-    shared, varying, centred
-        Causal part of the scores: shared by all users, shape (items,); what a unit of each modifier adds, shape
-        (modifiers, items); each user's centred modifiers, shape (users, modifiers).
+    weights
+        The validated effects on the outcome.
     base
         "popularity", or a numeric column of items.
+    strength
+        What the causal part of a score is multiplied by.
     net
-        Whether popularity is taken net of the causal part.
+        Whether popularity is taken net of the validated effects, times `strength`.
 
     Raises
     ------
@@ -61,17 +64,30 @@ def fit_base(
     """
     if base != "popularity":
         return column_base(data, base)
-    user, item = data.events["user"].to_numpy(), data.events["item"].to_numpy()
+    item = data.events["item"].to_numpy()
     y = data.events[outcome.column].to_numpy(np.float64)
+    n_items = len(data.items)
     if data.config.events.kind == "purchases":
-        # modifiers are centred over the log, so its mean user has the average effects
-        return purchase_popularity(item[y > 0], shared if net else np.zeros_like(shared), len(shared))
-    causal = np.zeros(len(item))
-    if net:
-        causal = shared[item]
-        for m, extra in enumerate(varying):
-            causal = causal + centred[user, m] * extra[item]
-    return popularity(item, y, causal, len(shared))
+        causal = np.zeros(n_items)
+        for term, h in zip(weights.terms, weights.values(data), strict=True):
+            if net and term.attribute.table == "items":  # the log's mean user has the average effects
+                causal += strength * term.weight * h
+        return purchase_popularity(item[y > 0], causal, n_items)
+    return popularity(item, y, strength * explained(data, weights) if net else np.zeros(len(y)), n_items)
+
+
+def explained(data: StudyData, weights: Weights) -> Floats:
+    """Return the validated effects in each exposure: of the item, of the user it was shown to, and of the context."""
+    user, item = data.events["user"].to_numpy(), data.events["item"].to_numpy()
+    rows = {"users": user, "items": item, "events": np.arange(len(user))}
+    total = np.zeros(len(user))
+    for k, h in enumerate(weights.values(data)):
+        weight = np.full(len(user), weights.terms[k].weight)
+        for d in weights.deviations:
+            if d.term == k:
+                weight += d.weight * weights.centred[user, d.modifier]
+        total += weight * h[rows[weights.terms[k].attribute.table]]
+    return total
 
 
 def popularity(item: npt.NDArray[np.integer], y: Floats, causal: Floats, n_items: int) -> Floats:
@@ -82,7 +98,7 @@ def popularity(item: npt.NDArray[np.integer], y: Floats, causal: Floats, n_items
     item, y
         Position of the item and outcome of each exposure; NaN outcomes don't count.
     causal
-        Causal part of the score of each exposure, shape (exposures,): zeros for plain popularity.
+        Validated effects in each exposure, shape (exposures,): zeros for plain popularity.
     n_items
         Number of items; those without exposures get the mean.
     """
@@ -98,7 +114,7 @@ def popularity(item: npt.NDArray[np.integer], y: Floats, causal: Floats, n_items
     rest = mean_y - mean_c
     centre = float(np.average(rest[shown], weights=n[shown]))
     items = int(shown.sum())
-    within = float(((y - mean_y[item]) ** 2).sum()) / max(total - items, 1)
+    within = float(((y - causal - rest[item]) ** 2).sum()) / max(total - items, 1)
     spread = float((n * (rest - centre) ** 2).sum()) - (items - 1) * within
     between = max(0.0, spread / max(total - float((n**2).sum()) / total, 1e-300))
     noise = n * between + within

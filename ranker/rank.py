@@ -25,7 +25,7 @@ from whyrank.estimators.estimate import Judgement
 from whyrank.ranker.audience import Audience, audience
 from whyrank.ranker.base import fit_base
 from whyrank.ranker.explain import Contribution, Explanation
-from whyrank.ranker.features import column_values, context_values, fill_missing, number_of, shown_value
+from whyrank.ranker.features import context_values, number_of, shown_value
 from whyrank.ranker.topn import top_n
 from whyrank.ranker.weights import distinct_rows, fit_weights
 
@@ -94,12 +94,11 @@ class Ranker:
         }
         self._on_items = [k for k, term in enumerate(self.weights.terms) if term.attribute.table == "items"]
         self._h = np.zeros((len(data.items), len(self.weights.terms)))
-        for k in self._on_items:
-            term = self.weights.terms[k]
-            self._h[:, k] = fill_missing(column_values(data, term.attribute, term.level), term.mean)
+        values = self.weights.values(data)
+        self._h[:, self._on_items] = np.array([values[k] for k in self._on_items]).T.reshape(len(data.items), -1)
         self._shared = self.strength * (self._h @ self.weights.average)
         self._varying = self.strength * (self.weights.differences @ self._h.T)  # (modifiers, items)
-        self.base = fit_base(data, self.outcome, self._shared, self._varying, self.weights.centred, base, net=net_base)
+        self.base = fit_base(data, self.outcome, self.weights, base, strength=self.strength, net=net_base)
         self._seen_user, self._seen_item = self._seen()
 
     def __repr__(self) -> str:

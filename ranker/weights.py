@@ -119,6 +119,10 @@ class Weights:
             out[d.modifier, d.term] += d.weight
         return out
 
+    def values(self, data: StudyData) -> list[Floats]:
+        """Return h less its mean for each term, one number per row of the attribute's table; 0 where it is missing."""
+        return [fill_missing(column_values(data, term.attribute, term.level), term.mean) for term in self.terms]
+
     @cached_property
     def verdicts(self) -> tuple[str, ...]:
         """Verdict of each term: validated if its average effect or one of its differences is."""

@@ -40,7 +40,7 @@ def build(
     language: str = "en",
     kind: str = "exposures",
 ) -> World:
-    """Draw a study: dwell = .8 free_shipping (+1.2 if new) - .1 price + .4 premium + the item's own worth + noise."""
+    """Draw a study: dwell = .8 free_shipping (+1.2 if new) - .1 price + .4 premium + .05 age + own worth + noise."""
     rng = np.random.default_rng(seed)
     users = pd.DataFrame(
         {
@@ -66,6 +66,7 @@ def build(
     effect = 0.8 + 1.2 * users["new_user"].to_numpy()
     truth = worth[None, :] + effect[:, None] * items["free_shipping"].to_numpy()[None, :]
     display = rng.integers(0, 2, n_events).astype(np.float64)
+    truth = truth + 0.05 * (users["age"].to_numpy() - 40)[:, None]
     dwell = truth[user, item] + 0.3 * display + rng.normal(0, noise, n_events)
     events = pd.DataFrame(
         {"user": user, "item": item, "dwell": dwell, "click": (dwell > 4.5).astype(np.float64), "display": display}

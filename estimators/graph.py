@@ -22,10 +22,10 @@ def declared_graph(data: StudyData) -> nx.DiGraph:
     graph = nx.DiGraph()
     for edge in data.config.graph.edges:
         graph.add_edge(edge.cause, edge.effect)
-    for name, targets in data.config.graph.unmeasured:
-        graph.add_node(name, observed=False)
-        for target in targets:
-            graph.add_edge(name, target)
+    for hidden in data.config.graph.unmeasured:
+        graph.add_node(hidden.name, observed=False)
+        for target in hidden.targets:
+            graph.add_edge(hidden.name, target)
     try:
         cycle = [source for source, *_ in nx.find_cycle(graph)]
     except nx.NetworkXNoCycle:

@@ -1,0 +1,220 @@
+"""Effects from cross-fitted nuisances: AIPW for levels, partialling-out for numeric causes, and how both vary.
+
+Each effect comes as a point and an influence value per row; everything later (standard errors, placebo, subsets,
+leave-one-out) is arithmetic on those, without a refit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from whyrank.estimators.panel import Floats
+
+__all__ = ["Effect", "aipw", "modified", "naive_levels", "naive_numeric", "partialling_out"]
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A point estimate with its influence values.
+
+    Attributes
+    ----------
+    estimate : the effect, in outcome units.
+    influence : centred influence values, shape (n,); the estimation error is about their mean.
+    leverage : how much each row weighs in it, shape (n,); for effective numbers of rows and clusters.
+    t_residual, y_residual : what the adjustment set leaves of cause and outcome, shape (n,); 0 in rows that don't count.
+    pseudo : row-level effect scores whose mean is the estimate (AIPW), or None (partialling-out).
+    overlap : share of rows with both arms in reach (numeric cause: share of its variance that is left).
+    population : rows the effect is averaged over.
+    estimator : its name.
+    blocked : empty, or why there is no estimate.
+    """
+
+    estimate: float
+    influence: Floats
+    leverage: Floats
+    t_residual: Floats
+    y_residual: Floats
+    pseudo: Floats | None
+    overlap: float
+    population: str
+    estimator: str
+    blocked: str = ""
+
+    @property
+    def ess(self) -> float:
+        """Effective sample size after weighting, (Σw)² / Σw² over the rows that count."""
+        w = np.abs(self.leverage)
+        total = float(w @ w)
+        return float(w.sum()) ** 2 / total if total > 0 else 0.0
+
+
+def aipw(y: Floats, arm: Mask, reference: Mask, e_arm: Floats, e_ref: Floats, mu_arm: Floats, mu_ref: Floats) -> Effect:
+    r"""Augmented inverse-propensity estimate of a level against its reference.
+
+    .. math:: \psi_a = \mu_a(W) + \frac{1(T=a)}{e_a(W)} (Y - \mu_a(W)), \quad \theta = E[\psi_a - \psi_{ref}]
+
+    Weights are normalised to mean one in each arm. Rows in which either propensity is below a floor are out of reach:
+    when they are more than 5 %, the effect is averaged over the others, and the population says `overlap`.
+
+    Parameters
+    ----------
+    y : outcome; all arrays have shape (n,).
+    arm, reference : rows at the level and at the reference.
+    e_arm, e_ref : out-of-fold propensities.
+    mu_arm, mu_ref : out-of-fold outcome predictions under either.
+
+    References
+    ----------
+    Robins, Rotnitzky and Zhao (1994), JASA 89; Chernozhukov et al. (2018), Econometrics Journal 21.
+    """
+    floor = min(float(np.clip(0.1 * min(arm.mean(), reference.mean()), 0.002, 0.01)), 0.01)
+    reach = (e_arm >= floor) & (e_ref >= floor)
+    overlap = float(reach.mean())
+    population = "all rows"
+    keep = np.ones(len(y), bool)
+    if overlap < 0.95:
+        keep, population = reach, "overlap"
+    e_arm, e_ref = np.maximum(e_arm, floor), np.maximum(e_ref, floor)
+    w_arm, w_ref = np.where(keep & arm, 1 / e_arm, 0.0), np.where(keep & reference, 1 / e_ref, 0.0)
+    share = float(keep.mean())
+    if not (w_arm.any() and w_ref.any()) or share < 0.05:
+        return blocked_effect(len(y), "AIPW", overlap, "the levels never occur where the rest is alike: no overlap")
+    w_arm, w_ref = w_arm * (share / w_arm.mean()), w_ref * (share / w_ref.mean())
+    pseudo = np.where(keep, mu_arm - mu_ref + w_arm * (y - mu_arm) - w_ref * (y - mu_ref), 0.0) / share
+    estimate = float(pseudo.mean())
+    odds = e_arm / (e_arm + e_ref)
+    either = keep & (arm | reference)
+    return Effect(
+        estimate,
+        pseudo - np.where(keep, estimate / share, 0.0),
+        (w_arm - w_ref) / share,
+        np.where(either, arm - odds, 0.0),
+        np.where(either, y - odds * mu_arm - (1 - odds) * mu_ref, 0.0),
+        np.where(keep, pseudo * share, np.nan),
+        overlap,
+        population,
+        "AIPW",
+    )
+
+
+def partialling_out(y_residual: Floats, t_residual: Floats, t_variance: float) -> Effect:
+    r"""Residual-on-residual estimate for a numeric cause: the average derivative under a partially linear model.
+
+    .. math:: \theta = \frac{\sum \tilde T \tilde Y}{\sum \tilde T^2}
+
+    Parameters
+    ----------
+    y_residual, t_residual : what the adjustment set leaves of either, shape (n,); 0 where the cause is missing.
+    t_variance : variance of the cause before adjustment.
+
+    References
+    ----------
+    Robinson (1988), Econometrica 56; Chernozhukov et al. (2018), section 4.1.
+    """
+    n = len(y_residual)
+    spread = float(np.mean(t_residual**2))
+    left = min(spread / t_variance, 1.0) if t_variance > 0 else 0.0
+    if left < 1e-3:
+        return blocked_effect(
+            n, "partialling-out", left, "the adjustment columns determine the cause: nothing of it varies"
+        )
+    estimate = float(np.mean(t_residual * y_residual) / spread)
+    influence = t_residual * (y_residual - estimate * t_residual) / spread
+    leverage = t_residual / spread
+    return Effect(estimate, influence, leverage, t_residual, y_residual, None, left, "all rows", "partialling-out")
+
+
+def modified(effect: Effect, level: Floats, reference: Floats | None) -> Effect:
+    """Return how an effect differs between the level and the reference of a modifier, or its slope in a numeric one.
+
+    Parameters
+    ----------
+    effect : the effect of the cause alone.
+    level : 0/1 mask of rows at the level, or the values of a numeric modifier (NaN missing), shape (n,).
+    reference : 0/1 mask of rows at the reference; None for a numeric modifier.
+    """
+    counts = np.isfinite(effect.pseudo) if effect.pseudo is not None else effect.t_residual != 0
+    if reference is not None:
+        high, low = _group(effect, (level > 0) & counts), _group(effect, (reference > 0) & counts)
+        if high is None or low is None:
+            return blocked_effect(len(level), effect.estimator, effect.overlap, "a group of the modifier lacks an arm")
+        return replace(
+            effect,
+            estimate=high[0] - low[0],
+            influence=high[1] - low[1],
+            leverage=high[2] - low[2],
+            pseudo=None,
+        )
+    rows = np.isfinite(level) & counts
+    n, k = len(level), float(rows.mean())
+    if k == 0 or float(np.var(level[rows])) == 0:
+        return blocked_effect(n, effect.estimator, effect.overlap, "the modifier doesn't vary in the rows that count")
+    if effect.pseudo is not None:
+        m = np.where(rows, level - level[rows].mean(), 0.0)
+        pseudo = np.where(rows, effect.pseudo, 0.0)
+        spread = float(np.mean(m**2))
+        slope = float(np.mean(m * pseudo) / spread)
+        centre = float(pseudo[rows].mean())
+        influence = m * (pseudo - np.where(rows, centre + slope * m, 0.0)) / spread
+        leverage = m * effect.leverage / spread
+    else:
+        m = np.where(rows, level - level[rows].mean(), 0.0)
+        t, yr = np.where(rows, effect.t_residual, 0.0), effect.y_residual
+        Z = np.column_stack([t, t * m])
+        bread = np.linalg.inv(Z.T @ Z / n)
+        both = bread @ (Z.T @ yr / n)
+        slope = float(both[1])
+        influence = ((yr - Z @ both)[:, None] * Z @ bread)[:, 1]
+        leverage = (Z @ bread)[:, 1]
+    return replace(effect, estimate=slope, influence=influence, leverage=leverage, pseudo=None)
+
+
+def _group(effect: Effect, rows: Mask) -> tuple[float, Floats, Floats] | None:
+    """Return (estimate, influence, leverage) of the effect among `rows`."""
+    share = float(rows.mean())
+    if share == 0:
+        return None
+    if effect.pseudo is not None:
+        mean = float(effect.pseudo[rows].mean())
+        influence = np.where(rows, effect.pseudo - mean, 0.0) / share
+        leverage = np.where(rows, effect.leverage, 0.0) / share
+        has_arms = bool(np.any(leverage > 0) and np.any(leverage < 0))
+        return (mean, influence, leverage) if has_arms else None
+    t = np.where(rows, effect.t_residual, 0.0)
+    spread = float(np.mean(t**2))
+    if spread <= 0:
+        return None
+    slope = float(np.mean(t * effect.y_residual) / spread)
+    return slope, t * (effect.y_residual - slope * t) / spread, t / spread
+
+
+def naive_levels(y: Floats, arm: Mask, reference: Mask) -> Effect:
+    """Return the difference of means between two arms, with nothing adjusted for."""
+    n = len(y)
+    p_arm, p_ref = float(arm.mean()), float(reference.mean())
+    if p_arm == 0 or p_ref == 0:
+        return blocked_effect(n, "naive", 0.0, "an arm is empty")
+    w = np.where(arm, 1 / p_arm, 0.0) - np.where(reference, 1 / p_ref, 0.0)
+    m_arm, m_ref = float(y[arm].mean()), float(y[reference].mean())
+    pseudo = m_arm - m_ref + np.where(arm, (y - m_arm) / p_arm, 0.0) - np.where(reference, (y - m_ref) / p_ref, 0.0)
+    return Effect(m_arm - m_ref, pseudo - (m_arm - m_ref), w, w, y, pseudo, 1.0, "all rows", "naive")
+
+
+def naive_numeric(y: Floats, t: Floats) -> Effect:
+    """Return the slope of the outcome on a numeric cause, with nothing adjusted for (NaN: the row doesn't count)."""
+    known = np.isfinite(t)
+    t_residual = np.where(known, t - t[known].mean(), 0.0)
+    y_residual = np.where(known, y - y[known].mean(), 0.0)
+    return partialling_out(y_residual, t_residual, float(np.mean(t_residual**2)))
+
+
+def blocked_effect(n: int, estimator: str, overlap: float, why: str) -> Effect:
+    """Return the effect that could not be estimated."""
+    none = np.zeros(n)
+    return Effect(float("nan"), none, none, none, none, None, overlap, "all rows", estimator, why)

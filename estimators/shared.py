@@ -1,0 +1,120 @@
+"""Nuisances that edges share: each is fitted once per (target, adjustment columns, folds) of a panel."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from whyrank.estimators.nuisance import MIN_TREE_CLUSTERS, Nuisance, fit_nuisance, make_folds
+from whyrank.estimators.panel import Codes, Floats, Panel
+
+__all__ = ["SharedNuisances"]
+
+Columns = npt.NDArray[np.intp]
+
+
+@dataclass
+class SharedNuisances:
+    """Fits on demand and remembers the outcome models of one panel.
+
+    Attributes
+    ----------
+    panel : the rows.
+    seed : every draw is derived from it and from the name of what is fitted, so that an edge's numbers don't depend on
+        which edges were judged before it.
+    n_folds : folds of the cross-fitting.
+    """
+
+    panel: Panel
+    seed: int
+    n_folds: int = 5
+    _folds: dict[str, npt.NDArray[np.int8]] = field(default_factory=dict)
+    _outcomes: dict[tuple[str, bytes], Nuisance] = field(default_factory=dict)
+    _designs: dict[bytes, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+    def rng(self, *what: str) -> np.random.Generator:
+        """Return the generator that belongs to one named draw."""
+        return np.random.default_rng([self.seed, zlib.crc32(" ".join(what).encode())])
+
+    def columns(self, names: tuple[str, ...]) -> Columns:
+        """Return the design columns of the named attributes."""
+        found = [self.panel.blocks[name].columns for name in names if name in self.panel.blocks]
+        return np.concatenate(found) if found else np.zeros(0, np.intp)
+
+    def design(self, columns: Columns) -> npt.NDArray[np.float32]:
+        """Return those columns of the design (the whole design is not copied)."""
+        if len(columns) == self.panel.design.shape[1]:
+            return self.panel.design
+        key = columns.tobytes()
+        if key not in self._designs:
+            self._designs.clear()
+            self._designs[key] = np.ascontiguousarray(self.panel.design[:, columns])
+        return self._designs[key]
+
+    def assigned(self, cause: str) -> tuple[str, Codes]:
+        """Return the clusters in which a cause varies."""
+        return self.panel.cluster_of(cause)
+
+    def folds(self, cause: str) -> npt.NDArray[np.int8]:
+        """Return folds made of whole clusters of the table in which the cause varies."""
+        kind, codes = self.assigned(cause)
+        if kind not in self._folds:
+            self._folds[kind] = make_folds(codes, self.n_folds, self.rng("folds", kind))
+        return self._folds[kind]
+
+    def intercepts(self, cause: str) -> tuple[Codes, ...]:
+        """Return the identities that may have an intercept: those in which the cause varies within."""
+        kind, _ = self.assigned(cause)
+        ways = (("items", self.panel.item), ("users", self.panel.user))
+        return tuple(codes for table, codes in ways if codes is not None and table != kind and kind != "rows") or (
+            tuple(codes for _, codes in ways if codes is not None) if kind == "rows" and self._repeats() else ()
+        )
+
+    def _repeats(self) -> bool:
+        return self.panel.user is not None and self.panel.item is not None
+
+    def penalty(self, columns: Columns) -> Floats:
+        """Return the ridge penalty of each column: half a cluster's worth of rows of the table it varies in."""
+        out = np.ones(self.panel.design.shape[1])
+        for name, block in self.panel.blocks.items():
+            _, codes = self.panel.cluster_of(name)
+            out[block.columns] = 0.5 * self.panel.n / (int(codes.max()) + 1)
+        return out[columns]
+
+    def outcome(self, cause: str, columns: Columns) -> Nuisance:
+        """Return E[Y | those columns], with the folds that suit the cause; shared by all causes of a table."""
+        kind, _ = self.assigned(cause)
+        key = (kind, columns.tobytes())
+        if key not in self._outcomes:
+            self._outcomes[key] = fit_nuisance(
+                self.panel.y,
+                self.design(columns),
+                self.folds(cause),
+                penalty=self.penalty(columns),
+                intercepts=self.intercepts(cause),
+                trees=self.panel.n >= 1_000,
+                rng=self.rng("outcome", kind),
+            )
+        return self._outcomes[key]
+
+    def treatment(self, cause: str, target: Floats, columns: Columns, *, probability: bool, name: str) -> Nuisance:
+        """Return E[T | those columns]; trees only where the cause varies in enough clusters."""
+        _, codes = self.assigned(cause)
+        return fit_nuisance(
+            target,
+            self.design(columns),
+            self.folds(cause),
+            penalty=self.penalty(columns),
+            intercepts=self.intercepts(cause),
+            probability=probability,
+            trees=int(codes.max()) + 1 >= MIN_TREE_CLUSTERS and self.panel.n >= 1_000,
+            rng=self.rng("treatment", cause, name),
+        )
+
+    def forget(self) -> None:
+        """Drop what was remembered, to give the memory back."""
+        self._outcomes.clear()
+        self._designs.clear()

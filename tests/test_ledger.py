@@ -18,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank.agents.calls import CallRecord
+from whyrank.datasets import load_study
+from whyrank.datasets.world import WorldSpec, simulate, write_world
 from whyrank.edge import Contrast, Edge, Hypothesis
 from whyrank.errors import LedgerError, NameNotFound
 from whyrank.estimators.estimate import Check, Estimate, Judgement
@@ -173,6 +175,18 @@ def test_a_verdict_is_traced_to_its_prompt(path: Path) -> None:
     assert trace["verdict"]["verdict"] == "validated"
     assert trace["estimate"]["fingerprint"] == trace["fingerprint"]["fingerprint"] == "f"
     assert (trace["run"]["status"], trace["run"]["settings"]) == ("unfinished", {"fdr": 0.05})
+
+
+def test_the_data_behind_a_verdict_is_described(path: Path, tmp_path: Path) -> None:
+    data = load_study(write_world(simulate(WorldSpec(n_users=40, n_items=25, n_events=400)), tmp_path / "shop"))
+    with Ledger.open(path) as ledger:
+        ledger.add_fingerprint(data)
+        ledger.add_fingerprint(dataclasses.replace(data, dropped={"never kept": 1}))
+        ledger.add_estimate(data.fingerprint, "s", an_estimate())
+        found = ledger.trace(str(PRICE))["fingerprint"]
+    assert found["rows"] == {"users": 40, "items": 25, "events": 400}
+    assert found["dropped"] == data.dropped
+    assert [f["message"] for f in found["findings"]] == [f.message for f in data.findings]
 
 
 def test_tracing_an_edge_with_several_levels_asks_which(path: Path) -> None:

@@ -69,6 +69,15 @@ def test_with_many_exposures_scores_differ_as_the_true_expectations_do(
     assert np.std(world.truth[:, shown], axis=1).min() > 0.4
 
 
+def test_a_log_of_purchases_ranks_by_how_often_an_item_was_bought(build_world: Callable[..., Any]) -> None:
+    data = build_world(kind="purchases").data
+    ranker = Ranker(data, [], exclude_seen=False)
+    bought = np.bincount(data.events["item"][data.events["dwell"] > 0], minlength=40)
+    assert ranker.scale == "log-odds"
+    assert ranker.recommend(["u0000"], k=1)["item_id"].item() == data.item_ids[bought.argmax()]
+    np.testing.assert_array_equal(np.argsort(-ranker.base, kind="stable"), np.argsort(-bought, kind="stable"))
+
+
 def test_purchases_count_by_share_beyond_what_attributes_predict() -> None:
     item = np.repeat(np.arange(4), [400, 200, 100, 0])
     plain = purchase_popularity(item, np.zeros(4), 4)

@@ -92,10 +92,14 @@ def parse_numbers(values: pa.StringArray, *, decimal_comma: bool = False) -> Num
             values = pc.if_else(with_comma, pc.replace_substring(values, ",", "."), values)
     finite = pc.match_substring_regex(values, _PLAIN).to_numpy(zero_copy_only=False).astype(bool)
     infinite = np.zeros(len(values), dtype=bool)
-    rest = values.filter(pa.array(~finite))
-    infinite[~finite] = pc.match_substring_regex(rest, _INFINITE, ignore_case=True).to_numpy(zero_copy_only=False)
     numbers = np.full(len(values), np.nan)
-    plain = pc.utf8_ltrim(values.filter(pa.array(finite)), "+")
+    plain = values
+    if not finite.all():
+        rest = values.filter(pa.array(~finite))
+        infinite[~finite] = pc.match_substring_regex(rest, _INFINITE, ignore_case=True).to_numpy(zero_copy_only=False)
+        plain = values.filter(pa.array(finite))
+    if pc.any(pc.starts_with(plain, "+")).as_py():
+        plain = pc.utf8_ltrim(plain, "+")
     numbers[finite] = plain.cast(pa.float64()).to_numpy(zero_copy_only=False)
     too_large = finite & np.isinf(numbers)
     numbers[too_large] = np.nan

@@ -59,7 +59,9 @@ def load_log(config: StudyConfig, users: Entities | None, items: Entities | None
             return None
         _say_ignored(source, wanted, problems)
         specs = {c: config.attributes.get(f"events.{c}") for c in events.context}
-        columns = read_columns(source, wanted, separators={c: s.sep for c, s in specs.items() if s is not None})
+        separators = {c: s.sep for c, s in specs.items() if s is not None}
+        measured = {name for name in wanted if name not in (events.user, events.item, *events.context)}
+        columns = read_columns(source, wanted, separators=separators, repeated=measured)
     rows = np.arange(1, len(columns[events.user]) + 1, dtype=np.int64)
     if not len(rows):
         problems.error("no-rows", f"{source.label}: the table has no rows")
@@ -334,7 +336,7 @@ def _check_varies(
 def _sorted_frame(
     config: StudyConfig, data: dict[str, npt.NDArray[Any]], typed: dict[str, Typed], context: dict[str, TextColumn]
 ) -> pd.DataFrame:
-    """Put the rows in an order that depends on nothing but their content."""
+    """Put the rows in an order that depends on nothing but their content; empties `data`."""
     keys: list[npt.NDArray[Any]] = []
     for name, column in sorted(typed.items()):
         if isinstance(column.data, pd.Categorical):
@@ -342,27 +344,27 @@ def _sorted_frame(
         else:
             keys.append(context[name].sorted().codes if column.kind == "set" else column.data)
     keys += [data[name] for name in sorted(data) if name not in ("user", "item", "time")]
-    first = [data["time"].view(np.int64)] if "time" in data else []
-    order = _order([*first, data["item"], data["user"]], keys)
-    frame: dict[str, Any] = {name: data[name][order] for name in ("user", "item", "time") if name in data}
-    for name in (*(config.events.outcomes or ("purchase",)), *config.events.context):
-        if name in data:
-            frame[name] = data[name][order]
-        elif name in typed:
-            frame[name] = typed[name].data[order]
-    for name in data:
-        frame.setdefault(name, data[name][order] if name not in frame else None)
-    return pd.DataFrame({name: as_series(values) for name, values in frame.items()})
+    keys += [data[name].view(np.int64) for name in ("time",) if name in data]
+    order = _order(data["user"], data["item"], keys)
+    del keys
+    columns = (*(config.events.outcomes or ("purchase",)), *config.events.context)
+    names = [name for name in ("user", "item", "time", *columns) if name in data or name in typed]
+    names += [name for name in data if name not in names]
+    # Each unsorted column goes as soon as its sorted copy is there: a log of ten million rows is held only once.
+    frame = {name: as_series((data.pop(name) if name in data else typed[name].data)[order]) for name in names}
+    return pd.DataFrame(frame, copy=False)
 
 
-def _order(first: list[npt.NDArray[Any]], rest: list[npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
-    """Sort by the `first` keys, the last of them foremost; only rows that tie are sorted by the `rest`, too."""
-    order: npt.NDArray[np.int64] = np.lexsort(first)
-    same = np.ones(max(len(order) - 1, 0), dtype=bool)
-    for key in first:
-        same &= key[order][1:] == key[order][:-1]
+def _order(
+    users: npt.NDArray[np.int32], items: npt.NDArray[np.int32], rest: list[npt.NDArray[Any]]
+) -> npt.NDArray[np.int64]:
+    """Sort by user, item and the `rest` (the last of them foremost), which only rows that tie need."""
+    pair = users.astype(np.int64) * (int(items.max(initial=0)) + 1) + items
+    order: npt.NDArray[np.int64] = np.argsort(pair, kind="stable")
+    pair = pair[order]
+    same = pair[1:] == pair[:-1]
     tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
     if len(tied):
         rows = order[tied]
-        order[tied] = rows[np.lexsort([key[rows] for key in (*rest, *first)])]
+        order[tied] = rows[np.lexsort([*(key[rows] for key in rest), pair[tied]])]
     return order

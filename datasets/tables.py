@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -32,7 +32,7 @@ _PARQUET = (".parquet", ".pq")
 _DATABASE = (".duckdb", ".ddb", ".sqlite", ".sqlite3", ".db", ".db3")
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _BATCH = 1 << 17
-_LONGEST_LINE = 1 << 26
+_LONGEST_LINE = 1 << 24
 _OFFLINE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -41,7 +41,7 @@ _OFFLINE: dict[str, str | bool | int | float | list[str]] = {
 
 @dataclass(frozen=True)
 class TextColumn:
-    """One column as distinct trimmed texts and a code a row; code -1 is a missing cell."""
+    """One column as trimmed texts, distinct unless read otherwise, and a code a row; code -1 is a missing cell."""
 
     codes: npt.NDArray[np.int32]
     values: pa.StringArray
@@ -174,7 +174,12 @@ def open_table(path: Path, table: str | None = None, *, label: str | None = None
 
 
 def read_columns(
-    source: Source, names: Sequence[str], *, separators: dict[str, str] | None = None, limit: int | None = None
+    source: Source,
+    names: Sequence[str],
+    *,
+    separators: dict[str, str] | None = None,
+    repeated: Collection[str] = (),
+    limit: int | None = None,
 ) -> dict[str, TextColumn]:
     """Read some columns of a table, in one pass.
 
@@ -184,6 +189,8 @@ def read_columns(
         Columns to read; nothing else is loaded.
     separators
         For columns that hold lists: what joins the values of one cell (default `|`).
+    repeated
+        Columns whose `values` may hold a text more than once, which saves time and memory where most are different.
     limit
         Read the first rows only.
 
@@ -212,7 +219,7 @@ def read_columns(
                 chunks[i].append(batch.column(i).dictionary_encode())
     result = {}
     for i, name in enumerate(names):
-        result[name] = _coded(chunks[i])
+        result[name] = _coded(chunks[i], distinct=name not in repeated)
         chunks[i] = []
     return result
 
@@ -226,14 +233,20 @@ def _check_column(source: Source, name: str) -> None:
         raise DataError(f"{source.label}: the column {name!r} stands {count} times in the header")
 
 
-def _coded(chunks: list[pa.Array]) -> TextColumn:
+def _coded(chunks: list[pa.Array], *, distinct: bool) -> TextColumn:
     """Join dictionary-coded batches, trim the values and take out the missing ones."""
     kind = pa.dictionary(pa.int32(), pa.string())
-    joined = pa.chunked_array([chunk.cast(kind) for chunk in chunks], type=kind).unify_dictionaries()
-    if not joined.num_chunks:
+    parts = [chunk.cast(kind) for chunk in chunks]
+    if not parts:
         return TextColumn(np.empty(0, dtype=np.int32), pa.array([], type=pa.string()))
-    codes = np.concatenate([c.indices.fill_null(-1).to_numpy(zero_copy_only=False) for c in joined.chunks])
-    dictionary = joined.chunk(0).dictionary
+    if distinct:
+        parts = pa.chunked_array(parts, type=kind).unify_dictionaries().chunks
+        dictionary, starts = parts[0].dictionary, np.zeros(len(parts), dtype=np.int32)
+    else:
+        dictionary = pa.concat_arrays([part.dictionary for part in parts])
+        starts = np.cumsum([0, *(len(part.dictionary) for part in parts[:-1])], dtype=np.int32)
+    found = [part.indices.fill_null(-1).to_numpy(zero_copy_only=False) for part in parts]
+    codes = np.concatenate([np.where(c < 0, -1, c + start) for c, start in zip(found, starts, strict=True)])
     trimmed = pc.utf8_trim_whitespace(dictionary)
     position = np.arange(len(dictionary) + 1, dtype=np.int32)
     position[-1] = -1
@@ -306,7 +319,8 @@ def _open_text(connection: duckdb.DuckDBPyConnection, path: Path, label: str, st
     newline = ", new_line = '\\r'" if form.newline else ""
     relation = (
         f"read_csv({_literal(_unglob(form.path))}, auto_detect = false, header = true, columns = {{{columns}}}, "
-        f"delim = {_literal(form.delimiter)}, quote = '\"', escape = '\"', max_line_size = {_LONGEST_LINE}{newline})"
+        f"delim = {_literal(form.delimiter)}, quote = '\"', escape = '\"', max_line_size = {_LONGEST_LINE}, "
+        f"buffer_size = {2 * _LONGEST_LINE}{newline})"
     )
     return Source(
         label=label,

@@ -86,7 +86,7 @@ def make_shop(seed: int = 5, users: int = 30, items: int = 20, rows: int = 300) 
         {
             "item_id": [f"i{i}" for i in range(items)],
             "price": rng.gamma(3.0, 7.0, items),
-            "brand": rng.choice(["a", "b", "c", None], items, p=[0.3, 0.3, 0.2, 0.2]),
+            "brand": rng.choice(np.array(["a", "b", "c", None], dtype=object), items, p=[0.3, 0.3, 0.2, 0.2]),
             "sale": rng.integers(0, 2, items),
             "genres": rng.choice(["x|y", "x", "y|z|x", ""], items),
             "title": [f"Thing {i}, 'quoted' \"twice\" 货" for i in range(items)],

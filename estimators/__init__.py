@@ -1,0 +1,1 @@
+"""The statistics: identification, nuisances, effects, gates and verdicts. The judge doesn't know who proposed."""

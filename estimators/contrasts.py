@@ -1,4 +1,4 @@
-"""Which comparisons an edge stands for: levels against the reference, or per unit, within levels of a modifier or not."""
+"""Which comparisons an edge stands for: a level against the reference, or per unit; by levels of a modifier or not."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Effect:
     estimate : the effect, in outcome units.
     influence : centred influence values, shape (n,); the estimation error is about their mean.
     leverage : how much each row weighs in it, shape (n,); for effective numbers of rows and clusters.
-    t_residual, y_residual : what the adjustment set leaves of cause and outcome, shape (n,); 0 in rows that don't count.
+    t_residual, y_residual : what the adjustment set leaves of cause and outcome, shape (n,); 0 where a row doesn't count.
     pseudo : row-level effect scores whose mean is the estimate (AIPW), or None (partialling-out).
     overlap : share of rows with both arms in reach (numeric cause: share of its variance that is left).
     population : rows the effect is averaged over.

@@ -145,7 +145,7 @@ def leave_one_out(effect: Effect, ways: dict[str, Codes]) -> Check:
 def robustness_value(effect: Effect) -> float:
     r"""Partial R² that an unmeasured confounder needs with both cause and effect to take the effect to zero.
 
-    .. math:: RV = \tfrac12 (\sqrt{f^4 + 4 f^2} - f^2), \quad f = |\theta| \, sd(\tilde T) / sd(\tilde Y - \theta \tilde T)
+    .. math:: RV = \tfrac12 (\sqrt{f^4 + 4 f^2} - f^2), \quad f = |\theta| \, sd(\tilde T) / sd(\tilde Y - \theta\tilde T)
 
     References
     ----------
@@ -168,12 +168,12 @@ def sensitivity(
     design: npt.NDArray[np.float32],
     blocks: dict[str, npt.NDArray[np.intp]],
 ) -> Check:
-    """Would an unmeasured confounder as strong as the strongest measured column take the effect to zero?
+    r"""Would an unmeasured confounder as strong as the strongest measured column take the effect to zero?
 
     For each measured attribute its partial R² with cause and with outcome are read off the linear regressions on the
     adjustment columns (in closed form, from one Gram matrix), and the bias of a confounder just as strong is
 
-    .. math:: |bias| = \\sqrt{R^2_{Y \\sim Z|T,W} \\; R^2_{T \\sim Z|W} / (1 - R^2_{T \\sim Z|W})} \\; sd(\\tilde Y) / sd(\\tilde T)
+    .. math:: |bias| = \sqrt{R^2_{Y \sim Z|T,W} \, R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W})} \, sd(\tilde Y) / sd(\tilde T)
 
     (Cinelli and Hazlett 2020). `blocks` maps each attribute to its columns in `design`.
     """
@@ -204,7 +204,7 @@ def sensitivity(
 
 
 def _partial_r2(X: Floats, target: Floats, blocks: dict[str, npt.NDArray[np.intp]]) -> dict[str, float]:
-    """Partial R² of each block of columns (positions without the intercept) with the target, given all other columns."""
+    """Partial R² of each block of columns (positions without the intercept) with the target, given all others."""
     gram = X.T @ X
     inverse = np.linalg.pinv(gram, hermitian=True, rcond=1e-9)
     b = inverse @ (X.T @ target)

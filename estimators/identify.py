@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import networkx as nx
 
@@ -73,6 +74,6 @@ def _open_path(surgery: nx.DiGraph, edge: Edge, allowed: set[str]) -> tuple[str,
     except nx.NetworkXNoPath:
         path = nx.shortest_path(surgery.to_undirected(), edge.cause, edge.effect)
     drawn = [path[0]]
-    for here, there in zip(path, path[1:], strict=False):
+    for here, there in pairwise(path):
         drawn.append(f"{'->' if surgery.has_edge(here, there) else '<-'} {there}")
     return f"the path {' '.join(drawn)} stays open: nothing measured closes it", edge.cause.startswith("items.")

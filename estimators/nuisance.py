@@ -3,8 +3,8 @@
 Every nuisance is a sum of three parts, each fitted on the other folds only:
 
 1. a ridge regression (identity link) or a penalised logistic regression on the design;
-2. random intercepts of the clusters that the folds don't split by: a user who buys more than his attributes say, an item
-   that is shown more often. They stand for what no column holds;
+2. random intercepts of the clusters that the folds don't split by: a user who buys more than his attributes say, an
+   item that is shown more often. They stand for what no column holds;
 3. boosted trees (LightGBM) on what is left, kept only as far as they predict better out of fold.
 
 Folds are made of whole clusters of the table in which the cause varies, so that no row is predicted by a model that has

@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
 
 MAX_LEVELS = 50
-"""A categorical keeps its most frequent levels up to this many; the rest are pooled (they adjust, they aren't tested)."""
+"""A categorical keeps this many of its most frequent levels; the rest are pooled (they adjust, they aren't tested)."""
 
 MIN_LEVEL_ROWS = 5
 """Rows of its table that a level needs to stand alone; rarer levels are pooled."""
@@ -197,8 +197,8 @@ def _encode(
 ) -> tuple[npt.NDArray[np.float32], tuple[str, ...], tuple[str, ...], Floats]:
     """Encode one column at the level of its table.
 
-    Returns the design columns, the level of each (a missing indicator has level "missing?"), pooled levels, and raw values
-    (numeric: as they are; binary: 0/1; categorical and ordinal: code of the level in `levels` + 1, 0 for the reference,
+    Returns the design columns, the level of each (a missing indicator has level "missing?"), pooled levels, and raw
+    values (numeric: as they are; binary: 0/1; categorical and ordinal: code of the level in `levels` + 1, 0 for the reference,
     -1 for missing or pooled; set: NaN).
     """
     if attribute.kind in ("numeric", "binary"):

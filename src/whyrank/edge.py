@@ -1,4 +1,4 @@
-"""The words that every room shares: edges, contrasts and hypotheses (written as in `items.brand -> events.purchase`)."""
+"""The words that every room shares: edges such as `items.brand -> events.purchase`, contrasts and hypotheses."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Hypothesis:
     Attributes
     ----------
     edge : the claim itself.
-    claimed_sign : "+", "-" or "" (no claim); for an ordered or numeric cause per unit, for a level against its reference.
+    claimed_sign : "+", "-" or "" (no claim); per unit of a numeric cause, or for a level against its reference.
     mechanism : one sentence, from the proposer.
     confounders, modifiers : names that the proposer suggests; all of them known to the study.
     source : who proposed it.

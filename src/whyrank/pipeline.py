@@ -1,0 +1,298 @@
+"""The flow: propose, validate, rank, report. Each step calls one room and writes what came of it into the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whyrank.agents.propose import Proposal, propose_llm
+from whyrank.agents.sources import propose_exhaustive, read_hypotheses
+from whyrank.datasets.study_data import StudyData
+from whyrank.datasets.tiers import allowed
+from whyrank.edge import Edge, Hypothesis
+from whyrank.errors import InputError, WhyRankWarning
+from whyrank.estimators.estimate import Estimate, Judgement
+from whyrank.estimators.judge import judge
+from whyrank.ledger import Ledger
+from whyrank.ranker import Ranker
+from whyrank.report import DataSummary, RecommendedItem, ReportContent, SampleRecommendation, write_report
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = ["RunSummary", "propose", "rank", "report", "run", "settings_hash", "validate"]
+
+ESTIMATOR_VERSION = 1
+"""Raised when the judge's numbers change, so that an older ledger's estimates aren't mixed with new ones."""
+
+_BATCH = 8
+"""Edges estimated between two writes to the ledger: what a kill can lose."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did.
+
+    Attributes
+    ----------
+    hypotheses, estimated, judged : edges proposed, contrasts estimated now, verdicts reached.
+    calls, cached : model calls sent, and calls answered from the ledger.
+    verdicts : number of each verdict.
+    report : where the report lies.
+    """
+
+    hypotheses: int = 0
+    estimated: int = 0
+    judged: int = 0
+    calls: int = 0
+    cached: int = 0
+    verdicts: dict[str, int] = field(default_factory=dict)
+    report: Path | None = None
+
+
+def run(data: StudyData, ledger: Ledger, workdir: Path, sources: Sequence[str]) -> RunSummary:
+    """Do the whole job; what an earlier run finished is read from the ledger instead of done again."""
+    run_id = ledger.start_run(f"run --source {','.join(sources)}", settings(data))
+    try:
+        hypotheses, usage = propose(data, ledger, sources)
+        estimated, judgements = validate(data, ledger, run_id=run_id)
+        path = report(data, ledger, judgements, workdir / "report.html")
+    except BaseException:
+        ledger.finish_run(run_id, "failed")
+        raise
+    ledger.finish_run(run_id)
+    counts: dict[str, int] = {}
+    for judgement in judgements:
+        counts[judgement.verdict] = counts.get(judgement.verdict, 0) + 1
+    return RunSummary(len(hypotheses), estimated, len(judgements), usage[0], usage[1], counts, path)
+
+
+def propose(data: StudyData, ledger: Ledger, sources: Sequence[str]) -> tuple[list[Hypothesis], tuple[int, int]]:
+    """Collect hypotheses from each source once; returns all known ones, and (calls sent, calls the ledger answered).
+
+    Raises
+    ------
+    InputError
+        If a source is unknown, or a file of hypotheses can't be used.
+    """
+    ledger.add_fingerprint(data)
+    sent = cached = 0
+    for source in sources:
+        if source == "exhaustive":
+            ledger.add_hypotheses(propose_exhaustive(data))
+        elif source == "llm":
+            key = _hash({"data": data.fingerprint, "llm": data.config.llm.model_dump(mode="json")})
+            if not ledger.stage_done("propose llm", key):
+                proposal = _ask_model(data, ledger)
+                ledger.add_hypotheses(proposal.hypotheses)
+                ledger.mark_stage("propose llm", key)
+                sent, cached = sent + proposal.usage.calls, cached + proposal.usage.cached
+        elif source.endswith(".jsonl"):
+            ledger.add_hypotheses(read_hypotheses(source, data))
+        else:
+            raise InputError(f"source {source!r} is not 'llm', 'exhaustive' or the path of a .jsonl file")
+    return usable_hypotheses(data, ledger), (sent, cached)
+
+
+def usable_hypotheses(data: StudyData, ledger: Ledger) -> list[Hypothesis]:
+    """Return the ledger's hypotheses that this study can test; those it no longer can are counted in a warning."""
+    usable, lost = [], []
+    for hypothesis in ledger.hypotheses():
+        why = allowed(hypothesis.edge, data)
+        if why:
+            lost.append(f"{hypothesis.edge}: {why}")
+        else:
+            usable.append(hypothesis)
+    if lost:
+        warnings.warn(
+            f"{len(lost)} earlier hypotheses can't be tested in the study as it is now, the first: {lost[0]}",
+            WhyRankWarning,
+            stacklevel=2,
+        )
+    return usable
+
+
+def validate(
+    data: StudyData, ledger: Ledger, *, edges: Sequence[Edge] | None = None, run_id: str = ""
+) -> tuple[int, list[Judgement]]:
+    """Estimate what is proposed and not yet estimated, then reach the verdicts over everything tested so far.
+
+    Parameters
+    ----------
+    edges : only these are estimated now; one that nobody proposed counts as proposed by the caller.
+    run_id : the run that the verdicts belong to.
+
+    Returns
+    -------
+    Number of contrasts estimated now, and the judgements.
+
+    Raises
+    ------
+    InputError
+        If an edge can't be tested, or nothing was proposed yet.
+    """
+    from whyrank.estimators.judge import estimate_edges
+
+    ledger.add_fingerprint(data)
+    for edge in edges or ():
+        why = allowed(edge, data)
+        if why:
+            raise InputError(f"edge {str(edge)!r} can't be tested: {why}")
+    known = usable_hypotheses(data, ledger)
+    if edges:
+        proposed = {h.edge for h in known}
+        ledger.add_hypotheses(Hypothesis(edge, source="file") for edge in edges if edge not in proposed)
+        known = usable_hypotheses(data, ledger)
+    if not known:
+        raise InputError("nothing is proposed yet: run `whyrank propose` first, or name an edge with --edge")
+    settings_key = settings_hash(data)
+    done = {e.contrast.edge for e in ledger.estimates(data.fingerprint, settings_key)}
+    wanted = set(edges) if edges else {h.edge for h in known}
+    todo = sorted(wanted - done)
+    count = 0
+    with _progress() as progress:
+        task = progress.add_task("estimating", total=len(todo), visible=bool(todo))
+        batch: list[Estimate] = []
+        for number, (_, estimates) in enumerate(estimate_edges(data, todo), start=1):
+            batch.extend(estimates)
+            count += len(estimates)
+            if number % _BATCH == 0:
+                ledger.add_estimates(data.fingerprint, settings_key, batch)
+                batch = []
+            progress.advance(task)
+        ledger.add_estimates(data.fingerprint, settings_key, batch)
+    tested = {h.edge for h in known}
+    estimates = [e for e in ledger.estimates(data.fingerprint, settings_key) if e.contrast.edge in tested]
+    v = data.config.validation
+    judgements = judge(estimates, known, fdr=v.fdr, smallest_effect=v.smallest_effect)
+    ledger.add_verdicts(
+        _set_id(data, settings_key, judgements),
+        judgements,
+        fingerprint=data.fingerprint,
+        settings_hash=settings_key,
+        run=run_id,
+    )
+    return count, judgements
+
+
+def rank(data: StudyData, judgements: Sequence[Judgement], *, outcome: str | None = None) -> Ranker:
+    """Return the study's ranker."""
+    options = data.config.ranker
+    return Ranker(data, judgements, outcome=outcome, base=options.base, exclude_seen=options.exclude_seen)
+
+
+def report(data: StudyData, ledger: Ledger, judgements: Sequence[Judgement], path: Path) -> Path:
+    """Write the report of these judgements."""
+    tested = {j.estimate.contrast.edge for j in judgements}
+    hypotheses = [h for h in ledger.hypotheses() if h.edge in tested]
+    keys = dict.fromkeys(key for h in hypotheses for key in h.call_keys)
+    calls = {key: record for key in keys if (record := ledger.get(key)) is not None}
+    runs = ledger.runs()
+    v = data.config.validation
+    content = ReportContent(
+        study=data.config.study.name,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        data=DataSummary.of(data),
+        judgements=tuple(judgements),
+        hypotheses=tuple(hypotheses),
+        calls=calls,
+        recommendation=_sample(data, judgements),
+        versions={"whyrank": runs[-1].version, **runs[-1].libraries} if runs else {},
+        seed=data.config.study.seed,
+        fingerprint=data.fingerprint,
+        fdr=v.fdr,
+        smallest_effect=v.smallest_effect,
+        language=data.config.study.language,
+    )
+    return write_report(content, path)
+
+
+def settings(data: StudyData) -> dict[str, object]:
+    """Return the settings that estimates depend on, beside the data."""
+    v = data.config.validation
+    return {"estimator": ESTIMATOR_VERSION, "seed": data.config.study.seed, "scope": v.scope, "audit": v.audit}
+
+
+def settings_hash(data: StudyData) -> str:
+    """Return the hash of those settings: estimates made under others are kept apart."""
+    return _hash(settings(data))
+
+
+def _ask_model(data: StudyData, ledger: Ledger) -> Proposal:
+    from whyrank.agents.connect import open_client
+
+    study = data.config.study
+    with (
+        open_client(data.config.llm, store=ledger, seed=study.seed, language=study.language) as client,
+        _progress() as progress,
+    ):
+        return propose_llm(data, client, seed=study.seed, progress=_Bar(progress))
+
+
+class _Bar:
+    """Shows what the client reports on a Rich progress bar."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, int] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        from rich.progress import TaskID
+
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=total)
+        self._progress.update(TaskID(self._tasks[what]), completed=done, total=total)
+
+
+def _sample(data: StudyData, judgements: Sequence[Judgement]) -> SampleRecommendation | None:
+    """Return the first ten items of the first user who has any left."""
+    ranker = rank(data, judgements)
+    for user in map(str, data.user_ids[:50]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", WhyRankWarning)
+            frame = ranker.recommend([user], k=10)
+        if len(frame):
+            items = tuple(
+                RecommendedItem(str(item), float(score), tuple(ranker.reasons(user, str(item))))
+                for item, score in zip(frame["item_id"], frame["score"], strict=True)
+            )
+            return SampleRecommendation(user, ranker.outcome.name, items)
+    return None
+
+
+def _set_id(data: StudyData, settings_key: str, judgements: Sequence[Judgement]) -> str:
+    rows = [repr(replace(j.estimate, checks=())) + j.verdict + str(j.q_value) + j.source for j in judgements]
+    v = data.config.validation
+    return _hash({"data": data.fingerprint, "settings": settings_key, "fdr": v.fdr, "rows": rows})[:16]
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=False,
+    )

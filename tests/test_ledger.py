@@ -177,6 +177,25 @@ def test_a_verdict_is_traced_to_its_prompt(path: Path) -> None:
     assert (trace["run"]["status"], trace["run"]["settings"]) == ("unfinished", {"fdr": 0.05})
 
 
+def test_the_queries_in_the_docs_find_prompts_and_failed_gates(path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "ledger.md").read_text()
+    prompts, gates = (block.partition("```")[0] for block in text.split("```sql\n")[1:])
+    failed = Check("subset", False, 0.9, 0.5, "the effect moves")
+    with Ledger.open(path) as ledger:
+        ledger.put(a_call())
+        ledger.add_hypotheses([Hypothesis(PRICE, source="llm", call_keys=("k1",)), Hypothesis(PRICE)])
+        ledger.add_estimate("f", "s", an_estimate(checks=(*an_estimate().checks, failed)))
+        ledger.add_verdicts("one", [Judgement(an_estimate(), "validated", (), 0.01, "", "llm")])
+    connection = sqlite3.connect(path)
+    assert connection.execute(prompts).fetchall() == [
+        ("items.price -> events.purchase", "causes", "m", "Which of these…?", '{"causes":["items.price"]}')
+    ]
+    assert connection.execute(gates).fetchall() == [
+        ("items.price -> events.purchase", "subset", 0.9, 0.5, "the effect moves")
+    ]
+    connection.close()
+
+
 def test_the_data_behind_a_verdict_is_described(path: Path, tmp_path: Path) -> None:
     data = load_study(write_world(simulate(WorldSpec(n_users=40, n_items=25, n_events=400)), tmp_path / "shop"))
     with Ledger.open(path) as ledger:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -185,6 +186,21 @@ def test_a_column_of_scores_as_base(world: Any) -> None:
 def test_bases_that_are_not_there(world: Any, base: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Ranker(world.data, [], base=base)
+
+
+def test_the_example_in_the_docs_runs(
+    world: Any, judgements: list[Judgement], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "ranker.md").read_text()
+    code = text.split("```python\n")[1].partition("```")[0]
+    names: dict[str, Any] = {"data": world.data, "judgements": judgements}
+    exec(code, names)
+    assert list(names["best"]["rank"]) == [*range(1, 11), *range(1, 11)]
+    assert len(names["newcomer"]) == 3
+    told = capsys.readouterr().out
+    assert "display = 1 raises dwell by 0.149 against an average exposure (validated)." in told
+    quoted = text.partition("average item: `")[2].partition("`")[0].replace("\n", " ")
+    assert quoted in told
 
 
 def test_bad_calls(ranker: Ranker) -> None:

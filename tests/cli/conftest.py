@@ -111,11 +111,17 @@ class FakeStudy:
         self.calls.append(("propose", tuple(sources)))
         return [Hypothesis(Edge("items.discount", "events.purchase"), "+", "Cheaper.", source="llm", confidence=0.8)]
 
-    def validate(self, edges: Sequence[Edge] | None = None) -> None:
+    def validate(self, edges: Sequence[Edge] | None = None) -> pd.DataFrame:
         self.calls.append(("validate", edges))
+        return self.judged
 
-    def run(self, sources: Sequence[str] = ("llm",)) -> None:
+    @property
+    def data(self) -> Any:
+        return SimpleNamespace(user_index={"u1": 0, "u2": 1}, outcome=lambda name: None)
+
+    def run(self, sources: Sequence[str] = ("llm",)) -> Any:
         self.calls.append(("run", tuple(sources)))
+        return SimpleNamespace(report=Path("shop/.whyrank/report.html"))
 
     def verdicts(self) -> pd.DataFrame:
         if self.fail is not None:

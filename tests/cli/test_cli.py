@@ -82,6 +82,7 @@ def test_the_page_of_commands_is_current() -> None:
         (["recommend", "shop", "--user", "u1", "-k", "0"], "0 is not in the range"),
         (["recommend", "shop", "--user", "u1", "--context", "display"], "context 'display' is not like 'display=1'"),
         (["recommend", "shop", "--user", "nobody"], "no user 'nobody'"),
+        (["run", "shop", "--user", "nobody"], "no user 'nobody'"),
         (["explain", "shop"], "give --edge EDGE, or both --user ID and --item ID"),
         (["explain", "shop", "--user", "u1"], "give --edge EDGE, or both --user ID and --item ID"),
         (["explain", "shop", "--edge", "a -> b", "--item", "i1"], "give --edge EDGE, or both --user ID and --item ID"),

@@ -10,6 +10,7 @@ import click
 from whyrank.cli.output import plain, print_rich
 from whyrank.cli.sources import parse_sources, source_option
 from whyrank.cli.study_options import open_study, study_options
+from whyrank.errors import NameNotFound
 
 if TYPE_CHECKING:
     from whyrank.study import Study
@@ -32,10 +33,13 @@ def run(study: Path, workdir: Path | None, sources: str, user: str | None, outco
     """
     chosen = parse_sources(sources)
     opened = open_study(study, workdir)
-    opened.run(sources=chosen)
+    opened.data.outcome(outcome)
+    if user is not None and user not in opened.data.user_index:
+        raise NameNotFound(f"no user {user!r} in this study")
+    summary = opened.run(sources=chosen)
     _show_verdicts(opened, study)
     _show_items(opened, user, outcome)
-    click.echo(f"report: {opened.report()}")
+    click.echo(f"report: {summary.report}")
 
 
 def _show_verdicts(opened: Study, study: Path) -> None:

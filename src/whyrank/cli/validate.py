@@ -25,6 +25,5 @@ def validate(study: Path, workdir: Path | None, edges: tuple[str, ...]) -> None:
     from whyrank.edge import Edge
 
     wanted = [Edge.parse(text) for text in edges]
-    opened = open_study(study, workdir)
-    opened.validate(edges=wanted or None)
-    print_rich(draw_verdicts(sort_verdicts(opened.verdicts())))
+    frame = open_study(study, workdir).validate(edges=wanted or None)
+    print_rich(draw_verdicts(sort_verdicts(frame)))

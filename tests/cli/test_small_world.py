@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import Result
+
+from whyrank.datasets.world import small_world, write_world
+from whyrank.estimators.estimate import VERDICT_COLUMNS
+
+Cli = Callable[..., Result]
+
+EDGES = ["events.display -> events.purchase", "items.price -> events.purchase", "users.gender -> events.purchase"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shop")
+    write_world(small_world(), folder)
+    (folder / "edges.jsonl").write_text("".join(json.dumps({"edge": edge}) + "\n" for edge in EDGES))
+    return folder
+
+
+def test_a_study_from_check_to_report(whyrank_cli: Cli, folder: Path, tmp_path: Path) -> None:
+    def ask(*arguments: object) -> Result:
+        result = whyrank_cli(*arguments, "--workdir", tmp_path)
+        assert result.exit_code == 0, result.stderr
+        return result
+
+    def records(*arguments: object) -> list[dict[str, object]]:
+        answer: list[dict[str, object]] = json.loads(ask(*arguments, "--format", "json").stdout)
+        return answer
+
+    early = whyrank_cli("verdicts", folder, "--workdir", tmp_path)
+    assert (early.exit_code, early.stdout) == (2, "")
+    assert "nothing judged yet" in early.stderr
+
+    ask("check", folder)
+    ran = ask("run", folder, "--source", folder / "edges.jsonl", "--user", "u007")
+    assert "For u007, ranked for events.purchase:" in ran.stdout
+    assert f"report: {tmp_path / 'report.html'}" in ran.stdout
+
+    verdicts = records("verdicts", folder / "whyrank.toml")
+    assert {str(v["edge"]) for v in verdicts} == set(EDGES)
+    assert list(verdicts[0]) == list(VERDICT_COLUMNS)
+    named = {str(v["edge"]): v["verdict"] for v in verdicts}
+    assert named["events.display -> events.purchase"] == "validated"
+
+    weights = tmp_path / "weights.parquet"
+    ask("weights", folder, "--output", weights)
+    assert set(pd.read_parquet(weights)["attribute"]) == {edge.split(" ")[0] for edge in EDGES}
+
+    ranked = records("recommend", folder, "--user", "u007", "-k", "3", "--context", "display=1")
+    assert [r["rank"] for r in ranked] == [1, 2, 3]
+    assert all(str(r["reasons"]).count("(validated)") >= 1 for r in ranked)
+    score = json.loads(
+        ask(
+            "explain", folder, "--user", "u007", "--item", ranked[0]["item_id"], "--context", "display=1",
+            "--format", "json",
+        ).stdout
+    )  # fmt: skip
+    assert score["score"] == pytest.approx(ranked[0]["score"])
+
+    assert "placebo" in ask("explain", folder, "--edge", EDGES[0]).stdout
+    page = tmp_path / "page.html"
+    assert ask("report", folder, "--output", page).stdout == f"{page}\n"
+    assert all(edge.replace(">", "&gt;") in page.read_text(encoding="utf-8") for edge in EDGES)
+
+    before = ask("verdicts", folder, "--format", "csv").stdout
+    assert "items.discount" in ask("validate", folder, "--edge", "items.discount -> events.purchase").stdout
+    assert len(ask("verdicts", folder, "--format", "csv").stdout.splitlines()) == len(before.splitlines()) + 1

@@ -61,7 +61,7 @@ def same(a: object, b: object) -> bool:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / ".whyrank" / "ledger.sqlite"
+    return tmp_path / "a shop? 100%#" / ".whyrank" / "ledger.sqlite"
 
 
 def test_estimates_and_checks_come_back_exactly(path: Path) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -31,6 +31,7 @@ def open_engine(path_or_url: str | Path) -> tuple[Engine, str]:
         If the path cannot hold a database, or the URL names a driver that isn't there.
     """
     text = str(path_or_url)
+    url = None
     if "://" not in text:
         path = Path(path_or_url).expanduser().absolute()
         if path.is_dir():
@@ -39,9 +40,9 @@ def open_engine(path_or_url: str | Path) -> tuple[Engine, str]:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LedgerError(f"the ledger {str(path)!r} cannot be made: {error.strerror}") from None
-        text = f"sqlite:///{path}"
+        url = URL.create("sqlite", database=str(path))
     try:
-        url = make_url(text)
+        url = url or make_url(text)
         options: dict[str, Any] = {}
         if url.get_backend_name() == "sqlite":
             if url.database in (None, "", ":memory:"):

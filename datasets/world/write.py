@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 
-import pandas as pd
-import pyarrow as pa
-from pyarrow import csv
-
+from whyrank.datasets.atomic import replace_file, to_csv
 from whyrank.datasets.world.columns import Column, select
 from whyrank.datasets.world.simulate import World
 
@@ -24,9 +20,9 @@ def write_world(world: World, folder: Path | str) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("users", "items", "events", "truth"):
-        _replace(folder / f"{name}.csv", _csv(getattr(world, name)))
+        replace_file(folder / f"{name}.csv", to_csv(getattr(world, name)))
     study = folder / "whyrank.toml"
-    _replace(study, study_file(world).encode())
+    replace_file(study, study_file(world).encode())
     return study
 
 
@@ -69,17 +65,3 @@ def study_file(world: World) -> str:
 def _attribute(column: Column, chinese: bool) -> list[str]:
     text = json.dumps(column.zh if chinese else column.en, ensure_ascii=False)
     return [f'[attributes."{column.name}"]', f'kind = "{column.kind}"', f"description = {text}", ""]
-
-
-def _csv(table: pd.DataFrame) -> bytes:
-    sink = pa.BufferOutputStream()
-    csv.write_csv(pa.Table.from_pandas(table, preserve_index=False), sink, csv.WriteOptions(quoting_style="needed"))
-    return bytes(sink.getvalue())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(content)
-        part = Path(file.name)
-    part.chmod(0o644)
-    part.replace(path)

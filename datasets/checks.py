@@ -31,7 +31,7 @@ def is_constant(values: pd.Series[Any], attribute: Attribute) -> bool:
 
 
 def check_attribute(values: pd.Series[Any], attribute: Attribute, *, where: str, unit: str, problems: Problems) -> None:
-    """Warn about many levels and about arms with a handful of rows.
+    """Warn about missing values, many levels, and arms with a handful of rows.
 
     Parameters
     ----------
@@ -42,6 +42,8 @@ def check_attribute(values: pd.Series[Any], attribute: Attribute, *, where: str,
     unit
         What a row is, in the plural.
     """
+    if attribute.missing:
+        problems.warn("missing-values", f"{where}: {attribute.missing:,} values are missing")
     if attribute.kind == "numeric":
         return
     if attribute.kind == "set":

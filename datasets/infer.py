@@ -51,7 +51,7 @@ class Numbers:
     @property
     def all(self) -> bool:
         """Whether there is a value and every one is a number, infinite ones included."""
-        return len(self.values) > 0 and bool((self.finite | self.infinite).all()) and bool(self.finite.any())
+        return len(self.values) > 0 and bool((self.finite | self.infinite).all())
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,7 @@ def _take(names: list[str], fits: Callable[[str], bool]) -> str | None:
 
 def _within(column: TextColumn, low: float, high: float) -> bool:
     numbers = parse_numbers(column.values)
-    return numbers.all and bool(np.nanmin(numbers.values) > low) and bool(np.nanmax(numbers.values) <= high)
+    return bool(numbers.finite.any() and ((numbers.values > low) & (numbers.values <= high)).all())
 
 
 def _is_time(name: str, events: Surveyed) -> bool:

@@ -272,8 +272,10 @@ def _check_file(path: Path, label: str) -> None:
     try:
         if path.is_dir():
             raise DataError(f"{label}: expected a file, but this is a directory: {path}")
-        if not path.is_file():
+        if not path.exists():
             raise DataError(f"{label}: no such file: {path}")
+        if not path.is_file():
+            raise DataError(f"{label}: expected a file, but this is a pipe or a device: {path}")
         if path.stat().st_size == 0:
             raise DataError(f"{label}: the file is empty (0 bytes)")
     except OSError as error:

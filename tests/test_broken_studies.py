@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-import whyrank
 from whyrank.cli import main
 from whyrank.datasets import check_study, load_study
 from whyrank.errors import InputError
@@ -360,6 +359,12 @@ WARNINGS = [
     ),
     Case("latin-1", _latin1, "items.csv: not UTF-8; read as Latin-1", "encoding"),
     Case("decimal commas", _decimal_commas, "column 'price': decimal commas are read as points", "decimal-comma"),
+    Case(
+        "missing cells",
+        _cells("users", "region", {0: None, 1: "NA"}),
+        "'region': 2 values are missing",
+        "missing-values",
+    ),
     Case("1,000 levels", _thousand_levels, "column 'position': 1,000 levels", "many-levels"),
     Case(
         "1 MB text",
@@ -404,14 +409,10 @@ def test_error_is_clear(case: Case, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=case.message) as caught:
         load_study(study)
     assert caught.value.exit_code == 2
-    findings = [f for f in check_study(study) if f.severity == "error"]
-    assert str(caught.value).startswith(findings[0].message)
-    if not hasattr(whyrank, "open"):
-        return
     result = CliRunner().invoke(main, ["check", str(study)])
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.output
-    assert findings[0].message.splitlines()[0][:60] in " ".join(result.stderr.split("\n"))
+    assert str(caught.value).splitlines()[0] in result.stderr
 
 
 @pytest.mark.parametrize("case", WARNINGS, ids=lambda case: case.name)

@@ -362,6 +362,8 @@ def _find(path: Path) -> Path:
         if not file.exists():
             hint = f"; `whyrank init {path}` writes one" if path.is_dir() else ""
             raise StudyFileError(f"no study file {str(file)!r}{hint}")
+        if not file.is_file():
+            raise StudyFileError(f"{str(file)!r} is no file that can be read as a study")
         return file.absolute()
     except (OSError, ValueError) as error:
         raise StudyFileError(f"no study file {str(path)!r}: {error}") from None

@@ -16,7 +16,7 @@ Codes = npt.NDArray[np.int32]
 
 def cluster_sums(values: Floats, codes: Codes) -> Floats:
     """Return the sum of `values` in each cluster, shape (clusters,)."""
-    return np.bincount(codes, weights=values)
+    return np.bincount(codes, weights=values).astype(np.float64)
 
 
 def _variance(values: Floats, codes: Codes) -> float:
@@ -55,15 +55,34 @@ def two_way_se(influence: Floats, ways: Sequence[Codes], pair: Codes | None = No
     return float(np.sqrt(total)) / n
 
 
-def effective_clusters(weight: Floats, codes: Codes) -> float:
-    r"""Effective number of clusters, :math:`(\sum_g c_g)^2 / \sum_g c_g^2` with :math:`c_g = (\sum_{r \in g}|w_r|)^2`.
+def effective_clusters(weight: Floats, residual: Floats, codes: Codes) -> float:
+    r"""Effective number of clusters: how many equal ones would give a variance estimate as steady as these.
 
-    Sixty items of which three carry the attribute are not sixty observations; this is about the number that they
-    are worth (Carter, Schnepel and Steigerwald 2017), and the t quantile uses it.
+    .. math:: G^* = \frac{(\sum_g c_g)^2}{\sum_g c_g^2}, \quad
+        c_g = \sigma_e^2 \sum_{r \in g} w_r^2 + \sigma_b^2 (\sum_{r \in g} |w_r|)^2
+
+    c_g is what cluster g adds to the variance of the estimate when its rows share a random effect; both components are
+    estimated from the residuals. Sixty items of which three carry the attribute aren't sixty observations: the t
+    quantile uses G*, as suggested by Carter, Schnepel and Steigerwald (2017, Review of Economics and Statistics 99).
+
+    Parameters
+    ----------
+    weight : weight of each row in the estimate, shape (n,); rows of weight 0 don't count.
+    residual : outcome residuals, shape (n,).
+    codes : cluster codes.
     """
-    c = cluster_sums(np.abs(weight), codes) ** 2
-    total = float(np.sum(c**2))
-    return float(np.sum(c)) ** 2 / total if total > 0 else 0.0
+    rows = weight != 0
+    w, r, g = np.abs(weight[rows]), residual[rows], codes[rows]
+    if len(w) == 0:
+        return 0.0
+    sizes = np.bincount(g).astype(np.float64)
+    pairs = float(np.sum(sizes**2 - sizes))
+    together = float(np.sum(cluster_sums(r, g) ** 2 - cluster_sums(r**2, g)))
+    total = float(np.mean(r**2))
+    between = min(max(together / pairs, 0.0), total) if pairs > 0 else 0.0
+    c = (total - between) * cluster_sums(w**2, g) + between * cluster_sums(w, g) ** 2
+    spread = float(np.sum(c**2))
+    return float(np.sum(c)) ** 2 / spread if spread > 0 else 0.0
 
 
 def t_interval(estimate: float, se: float, dof: float, level: float = 0.95) -> tuple[float, float, float]:

@@ -16,13 +16,30 @@ __all__ = ["Arm", "arms", "base_contrasts", "with_modifier"]
 
 @dataclass(frozen=True)
 class Arm:
-    """Rows at a level and rows at what it is compared with; `reference` is None for a numeric attribute."""
+    """One comparison: rows at a level and rows at what it is compared with, or the values of a numeric attribute.
+
+    Attributes
+    ----------
+    level, against : the two levels; empty for a numeric attribute.
+    bracket : whether a label shows the level.
+    rows, reference : masks of the two, shape (n,); for a numeric attribute, rows with a value, and none.
+    numeric, raw : whether it is numeric, and then its values (NaN missing).
+    """
 
     level: str
     against: str
     bracket: bool
-    rows: npt.NDArray[np.bool_] | Floats
-    reference: npt.NDArray[np.bool_] | None
+    rows: npt.NDArray[np.bool_]
+    reference: npt.NDArray[np.bool_]
+    numeric: bool = False
+    raw: Floats | None = None
+
+    @property
+    def values(self) -> Floats:
+        """The attribute as one number a row; NaN where the row belongs to neither side."""
+        if self.raw is not None:
+            return self.raw
+        return np.where(self.rows, 1.0, np.where(self.reference, 0.0, np.nan))
 
 
 def arms(panel: Panel, name: str) -> list[Arm]:
@@ -38,7 +55,8 @@ def arms(panel: Panel, name: str) -> list[Arm]:
     block, values = panel.blocks[name], panel.raw[name]
     attribute = block.attribute
     if attribute.kind == "numeric":
-        return [Arm("", "", False, values, None)]
+        known = np.isfinite(values)
+        return [Arm("", "", False, known, np.zeros(panel.n, bool), numeric=True, raw=values)]
     if attribute.kind == "binary":
         return [Arm(attribute.levels[1], attribute.levels[0], False, values == 1, values == 0)]
     out = []

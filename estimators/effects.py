@@ -27,7 +27,7 @@ class Effect:
     estimate : the effect, in outcome units.
     influence : centred influence values, shape (n,); the estimation error is about their mean.
     leverage : how much each row weighs in it, shape (n,); for effective numbers of rows and clusters.
-    t_residual, y_residual : what the adjustment set leaves of cause and outcome, shape (n,); 0 where a row doesn't count.
+    t_residual, y_residual : what the adjustment set leaves of cause and outcome, shape (n,); 0 where it doesn't count.
     pseudo : row-level effect scores whose mean is the estimate (AIPW), or None (partialling-out).
     overlap : share of rows with both arms in reach (numeric cause: share of its variance that is left).
     population : rows the effect is averaged over.
@@ -130,18 +130,18 @@ def partialling_out(y_residual: Floats, t_residual: Floats, t_variance: float) -
     return Effect(estimate, influence, leverage, t_residual, y_residual, None, left, "all rows", "partialling-out")
 
 
-def modified(effect: Effect, level: Floats, reference: Floats | None) -> Effect:
+def modified(effect: Effect, level: Floats, *, numeric: bool) -> Effect:
     """Return how an effect differs between the level and the reference of a modifier, or its slope in a numeric one.
 
     Parameters
     ----------
     effect : the effect of the cause alone.
-    level : 0/1 mask of rows at the level, or the values of a numeric modifier (NaN missing), shape (n,).
-    reference : 0/1 mask of rows at the reference; None for a numeric modifier.
+    level : 1 at the level, 0 at the reference, NaN elsewhere; or the values of a numeric modifier; shape (n,).
+    numeric : which of the two.
     """
     counts = np.isfinite(effect.pseudo) if effect.pseudo is not None else effect.t_residual != 0
-    if reference is not None:
-        high, low = _group(effect, (level > 0) & counts), _group(effect, (reference > 0) & counts)
+    if not numeric:
+        high, low = _group(effect, (level == 1) & counts), _group(effect, (level == 0) & counts)
         if high is None or low is None:
             return blocked_effect(len(level), effect.estimator, effect.overlap, "a group of the modifier lacks an arm")
         return replace(

@@ -47,8 +47,8 @@ class Estimate:
     """One contrast as estimated, before the verdict; effect numbers are in outcome units (NaN when `blocked`).
 
     `blocked` is empty, or says in one sentence why the effect cannot be identified. `naive_significant` tells whether
-    the unadjusted contrast differs from zero at 5 % with the same clusters. `smaller_arm` counts the clusters of the cause
-    (items, users or rows) in the smaller arm.
+    the unadjusted contrast differs from zero at 5 % with the same clusters. `smaller_arm` counts the clusters of the
+    cause (items, users or rows) in the smaller arm.
     """
 
     contrast: Contrast

@@ -145,7 +145,7 @@ def leave_one_out(effect: Effect, ways: dict[str, Codes]) -> Check:
 def robustness_value(effect: Effect) -> float:
     r"""Partial R² that an unmeasured confounder needs with both cause and effect to take the effect to zero.
 
-    .. math:: RV = \tfrac12 (\sqrt{f^4 + 4 f^2} - f^2), \quad f = |\theta| \, sd(\tilde T) / sd(\tilde Y - \theta\tilde T)
+    .. math:: RV = \tfrac12 (\sqrt{f^4 + 4 f^2} - f^2), \quad f = |\theta| sd(\tilde T) / sd(\tilde Y - \theta\tilde T)
 
     References
     ----------
@@ -173,7 +173,7 @@ def sensitivity(
     For each measured attribute its partial R² with cause and with outcome are read off the linear regressions on the
     adjustment columns (in closed form, from one Gram matrix), and the bias of a confounder just as strong is
 
-    .. math:: |bias| = \sqrt{R^2_{Y \sim Z|T,W} \, R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W})} \, sd(\tilde Y) / sd(\tilde T)
+    .. math:: |bias| = \sqrt{R^2_{Y \sim Z|T,W} R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W})} \; sd(\tilde Y)/sd(\tilde T)
 
     (Cinelli and Hazlett 2020). `blocks` maps each attribute to its columns in `design`.
     """
@@ -223,16 +223,17 @@ def modifier_placebo(
     effect: Effect,
     varied: Effect,
     level: Floats,
-    reference: Floats | None,
     codes: Codes,
     rng: np.random.Generator,
+    *,
+    numeric: bool,
 ) -> Check:
     """Permute the modifier among its clusters; the difference in effect must stand out from the placebos.
 
     Parameters
     ----------
     effect : the effect of the cause; `varied` is its difference by the modifier.
-    level, reference : as in `effects.modified`.
+    level, numeric : as in `effects.modified`.
     codes : clusters in which the modifier varies.
     """
     if effect.pseudo is not None:
@@ -245,18 +246,17 @@ def modifier_placebo(
     first = first[first >= 0]
     keep = np.unique(codes)
     top, mass = cluster_sums(top, codes)[keep], cluster_sums(mass, codes)[keep]
-    m, m_ref = level[first].astype(np.float64), None if reference is None else reference[first].astype(np.float64)
+    m = level[first]
     known = np.isfinite(m)
     top, mass, m = top[known], mass[known], m[known]
-    m_ref = None if m_ref is None else m_ref[known]
     draws = np.empty(PLACEBO_DRAWS)
     for b in range(PLACEBO_DRAWS):
-        order = rng.permutation(len(m))
-        if m_ref is not None:
-            high, low = m[order], m_ref[order]
+        shuffled = rng.permutation(m)
+        if not numeric:
+            high, low = shuffled, 1.0 - shuffled
             draws[b] = (high @ top) / max(high @ mass, 1e-300) - (low @ top) / max(low @ mass, 1e-300)
         else:
-            v = m[order] - m[order] @ mass / mass.sum()
+            v = shuffled - shuffled @ mass / mass.sum()
             draws[b] = (v @ top - top.sum() / mass.sum() * (v @ mass)) / max(v**2 @ mass, 1e-300)
     limit = float(np.quantile(np.abs(draws), 0.95))
     detail = (

@@ -24,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from whyrank.estimators.clusters import cluster_sums
+
 __all__ = ["Nuisance", "fit_nuisance", "make_folds"]
 
 Floats = npt.NDArray[np.float64]
@@ -84,11 +86,12 @@ class Nuisance:
             for k, booster in enumerate(self.boosters):
                 rows = np.flatnonzero(self.folds == k)
                 part = design[rows]
-                before = booster.predict(part, raw_score=True, num_threads=1)
+                before = np.asarray(booster.predict(part, raw_score=True, num_threads=1))
                 part[:, columns] = values
-                after = booster.predict(part, raw_score=True, num_threads=1)
-                out[rows] += self.tree_share * (np.asarray(after) - np.asarray(before))
-        return out
+                out[rows] += self.tree_share * (
+                    np.asarray(booster.predict(part, raw_score=True, num_threads=1)) - before
+                )
+        return np.asarray(out)
 
 
 def make_folds(codes: Codes, n_folds: int, rng: np.random.Generator) -> npt.NDArray[np.int8]:
@@ -150,8 +153,11 @@ def _each_fold(work: Callable[[int], T], count: int) -> list[T]:
 
 
 def _link(base: Base, probability: bool) -> Floats:
-    score = base[0]
-    return 1.0 / (1.0 + np.exp(-np.clip(score, -30, 30))) if probability else score
+    return _expit(base[0]) if probability else base[0]
+
+
+def _expit(score: Floats) -> Floats:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(score, -30, 30))), np.float64)
 
 
 def _fit_linear(
@@ -190,8 +196,8 @@ def _fit_linear(
         residual = np.where(train, target - linear[k], 0.0)
         variance = float(residual[train].var()) or 1.0
         for codes in intercepts:
-            seen = np.bincount(codes, weights=train.astype(np.float64)) / variance
-            pull = np.bincount(codes, weights=residual) / variance
+            seen = cluster_sums(train.astype(np.float64), codes) / variance
+            pull = cluster_sums(residual, codes) / variance
             linear[k] += _shrunken(pull, seen)[codes]
             residual = np.where(train, target - linear[k], 0.0)
         score[rows] = linear[k][rows]
@@ -200,7 +206,7 @@ def _fit_linear(
 
     def on(k: int, rows: npt.NDArray[np.intp]) -> Floats:
         if linear is not None:
-            return linear[k][rows]
+            return np.asarray(linear[k][rows], np.float64)
         return np.asarray(coefficients[k][0] + design[rows] @ coefficients[k][1:].astype(np.float32))
 
     return (score, on), coefficients
@@ -233,9 +239,9 @@ def _fit_logistic(
         linear[k] = b[0] + design @ b[1:].astype(np.float32)
         train = folds != k
         for codes in intercepts:
-            p = 1.0 / (1.0 + np.exp(-np.clip(linear[k], -30, 30)))
-            seen = np.bincount(codes, weights=np.where(train, p * (1 - p), 0.0))
-            pull = np.bincount(codes, weights=np.where(train, target - p, 0.0))
+            p = _expit(linear[k])
+            seen = cluster_sums(np.where(train, p * (1 - p), 0.0), codes)
+            pull = cluster_sums(np.where(train, target - p, 0.0), codes)
             linear[k] += np.clip(_shrunken(pull, seen), -4, 4)[codes]
         held = folds == k
         score[held] = linear[k][held]
@@ -249,7 +255,7 @@ def _newton(X: Floats, y: Floats, penalty: Floats, steps: int = 12) -> Floats:
     rate = float(np.clip(y.mean(), 1e-4, 1 - 1e-4))
     b[0] = np.log(rate / (1 - rate))
     for _ in range(steps):
-        p = 1.0 / (1.0 + np.exp(-np.clip(X @ b, -30, 30)))
+        p = _expit(X @ b)
         weight = np.maximum(p * (1 - p), 1e-6)
         step = _solve(
             (X * weight[:, None]).T @ X + np.diag(penalty), X.T @ (y - p) - penalty * b * (np.arange(len(b)) > 0)

@@ -96,7 +96,8 @@ class Panel:
             return np.arange(self.n, dtype=np.int32)
         width = int(self.item.max()) + 1
         keys = self.user.astype(np.int64) * width + self.item
-        return np.unique(keys, return_inverse=True)[1].astype(np.int32)
+        codes: Codes = np.unique(keys, return_inverse=True)[1].astype(np.int32)
+        return codes
 
     def cluster_of(self, name: str) -> tuple[str, Codes]:
         """Return the kind and the codes of the clusters to which an attribute is assigned."""
@@ -141,8 +142,13 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
         keep = np.isfinite(y)
         user = data.events["user"].to_numpy(np.int32)[keep]
         item = data.events["item"].to_numpy(np.int32)[keep]
-        rows: dict[str, npt.NDArray[np.int32] | None] = {"users": user, "items": item, "events": np.flatnonzero(keep)}
-        scale, y = spec.scale, y[keep]
+        rows: dict[str, npt.NDArray[np.int32] | None] = {
+            "users": user,
+            "items": item,
+            "events": np.flatnonzero(keep).astype(np.int32),
+        }
+        scale: str = spec.scale
+        y = y[keep]
         randomised = data.events["randomised"].to_numpy(np.float64)[keep] > 0 if "randomised" in data.events else None
     else:
         table = f"{grain}s"
@@ -188,7 +194,7 @@ def _table_outcome(data: StudyData, outcome: str) -> tuple[Floats, str, npt.NDAr
     if f"events.{column}" in data.outcomes and table == "users":
         y = np.nan_to_num(data.events[column].to_numpy(np.float64))
         totals = np.bincount(data.events["user"].to_numpy(), weights=y, minlength=len(data.users))
-        return totals, "mean", np.ones(len(totals), bool)
+        return totals.astype(np.float64), "mean", np.ones(len(totals), bool)
     raise InputError(f"{outcome!r} is neither an attribute nor the total of an outcome of this study")
 
 
@@ -198,24 +204,24 @@ def _encode(
     """Encode one column at the level of its table.
 
     Returns the design columns, the level of each (a missing indicator has level "missing?"), pooled levels, and raw
-    values (numeric: as they are; binary: 0/1; categorical and ordinal: code of the level in `levels` + 1, 0 for the reference,
-    -1 for missing or pooled; set: NaN).
+    values (numeric: as they are; binary: 0/1; categorical and ordinal: code of the level in `levels` + 1, 0 for the
+    reference, -1 for missing or pooled; set: NaN).
     """
     if attribute.kind in ("numeric", "binary"):
-        values = column.to_numpy(np.float64)
+        values = np.asarray(column.to_numpy(np.float64), np.float64)
         present = np.isfinite(values)
         if attribute.kind == "numeric":
             centre, spread = (values[present].mean(), values[present].std()) if present.any() else (0.0, 0.0)
             if not spread > 1e-12 * max(1.0, abs(centre)):
                 return np.zeros((len(values), 0), np.float32), (), (), values
-            main = np.where(present, (values - centre) / spread, 0.0)
+            main: Floats = np.where(present, (values - centre) / spread, 0.0)
         else:
             if len(np.unique(values[present])) < 2:
                 return np.zeros((len(values), 0), np.float32), (), (), values
             main = np.where(present, values, 0.0)
         return _with_missing(main[:, None], present, ("",), values)
     if attribute.kind == "set":
-        chosen = [frozenset(v) if isinstance(v, tuple) else frozenset() for v in column]
+        chosen: list[frozenset[str]] = [frozenset(v) if isinstance(v, tuple) else frozenset() for v in column]
         present = np.array([isinstance(v, tuple) for v in column], bool)
         counts = {level: sum(level in c for c in chosen) for level in attribute.levels}
         kept = _kept(counts, len(column))

@@ -66,7 +66,7 @@ def decide(
         return "validated", (f"{seen} it by {_interval(e)}, after adjustment; no attempt to refute it succeeded",)
     if e.naive_significant and abs(e.estimate) < abs(e.naive) / 2 and not e.ci_low <= e.naive <= e.ci_high:
         return "refuted", (
-            f"without adjustment it looks like {e.naive:+.3g}; adjusted, {_interval(e)} is left, no different from zero",
+            f"without adjustment it looks like {e.naive:+.3g}; adjusted, {_interval(e)} is left: not told from zero",
         )
     return "inconclusive", (f"{_interval(e)} can't be told from zero", _what_it_takes(e, carriers, smallest_effect))
 

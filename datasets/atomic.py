@@ -28,9 +28,10 @@ def replace_file(path: Path, content: bytes) -> None:
 
 def to_csv(table: pd.DataFrame) -> bytes:
     """Return the table as CSV, without its index."""
+    plain = table.astype({name: str for name, kind in table.dtypes.items() if isinstance(kind, pd.CategoricalDtype)})
     sink = pa.BufferOutputStream()
     options = csv.WriteOptions(quoting_style="needed")
-    csv.write_csv(pa.Table.from_pandas(table, preserve_index=False), sink, options)
+    csv.write_csv(pa.Table.from_pandas(plain, preserve_index=False), sink, options)
     return bytes(sink.getvalue())
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ import click
 from whyrank.cli.output import plain
 
 if TYPE_CHECKING:
+    from whyrank.agents.backend import OpenAIBackend
     from whyrank.agents.endpoint import Endpoint
 
 __all__ = ["llm"]
@@ -58,30 +57,18 @@ def check(study: Path | None, base_url: str | None, model: str | None, allow_rem
 
     Probes the server that STUDY names under [llm], or the one at --base-url. Exits 1 if it can't be used.
     """
+    from whyrank.agents.connect import open_backend
     from whyrank.config import LlmConfig, load_config
 
     config = load_config(study).llm if study is not None else LlmConfig()
-    address = base_url or config.base_url
-    with _endpoint(address, model or config.model, allow_remote=allow_remote or config.allow_remote) as endpoint:
-        _probe(endpoint)
+    given = {"base_url": base_url, "model": model, "allow_remote": allow_remote or None}
+    config = config.model_copy(update={name: value for name, value in given.items() if value is not None})
+    with open_backend(config) as backend:
+        _probe(backend)
 
 
-@contextmanager
-def _endpoint(address: str, model: str, *, allow_remote: bool) -> Iterator[Endpoint]:
-    from whyrank.agents.endpoint import Endpoint, check_address, key_from_environment
-    from whyrank.agents.serving import embedded_server
-
-    if address == "embedded":
-        with embedded_server(model) as endpoint:
-            yield endpoint
-        return
-    url, remote = check_address(address, allow_remote=allow_remote)
-    yield Endpoint(base_url=url, model=model, remote=remote, api_key=key_from_environment())
-
-
-def _probe(endpoint: Endpoint) -> None:
+def _probe(backend: OpenAIBackend) -> None:
     """Ask for one word under a schema that allows only another: who answers with the other keeps to schemas."""
-    from whyrank.agents.backend import OpenAIBackend
     from whyrank.errors import ServerError
 
     word = "violet"
@@ -91,16 +78,12 @@ def _probe(endpoint: Endpoint) -> None:
         "required": ["answer"],
         "additionalProperties": False,
     }
-    backend = OpenAIBackend(endpoint, timeout=120.0, retries=1)
-    try:
-        click.echo(f"server  {'embedded' if endpoint.embedded else endpoint.base_url}")
-        click.echo(f"model   {plain(backend.model)}")
-        reply = backend.send(
-            [{"role": "user", "content": "yes or no?"}],
-            {"temperature": 0.0, "max_tokens": 64, "seed": 0, "schema": schema},
-        )
-    finally:
-        backend.close()
+    click.echo(f"server  {'embedded' if backend.endpoint.embedded else backend.endpoint.base_url}")
+    click.echo(f"model   {plain(backend.model)}")
+    reply = backend.send(
+        [{"role": "user", "content": "yes or no?"}],
+        {"temperature": 0.0, "max_tokens": 64, "seed": 0, "schema": schema},
+    )
     click.echo(f"answer  {reply.tokens_out} tokens in {reply.seconds:.1f} s")
     try:
         kept = json.loads(reply.content) == {"answer": word}

@@ -167,8 +167,14 @@ def _plain_table(frame: pd.DataFrame) -> RenderableType:
         numeric = frame[name].dtype.kind in "fiu"
         table.add_column(Text(plain(name)), justify="right" if numeric else "left", overflow="fold")
     for values in frame.itertuples(index=False):
-        table.add_row(*(Text(f"{v:.4g}" if isinstance(v, float) else plain(v)) for v in values))
+        table.add_row(*(Text(_cell(value)) for value in values))
     return table
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return plain(value)
 
 
 def _write(content: bytes, output: Path | None) -> None:

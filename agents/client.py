@@ -25,7 +25,8 @@ __all__ = ["Answered", "Client", "Progress", "Question", "Usage"]
 A = TypeVar("A", bound=BaseModel)
 
 _TRIES = 3
-_SHOWN_OF_BAD_REPLY = 300
+_SHOWN_OF_BAD_REPLY = 120
+_MORE_ROOM = 1.5
 _FAILURES_IN_A_ROW = 5
 
 
@@ -277,7 +278,7 @@ class Client:
                 {"role": "assistant", "content": _shown(record.raw_reply)},
                 *complaint.messages,
             ),
-            max_tokens=turn.max_tokens * 2 if kind == "cut" else turn.max_tokens,
+            max_tokens=int(turn.max_tokens * _MORE_ROOM) if kind == "cut" else turn.max_tokens,
             attempt=turn.attempt + 1,
             so_far=so_far,
         )

@@ -25,6 +25,8 @@ __all__ = ["embedded_server", "model_file", "serve_forever"]
 _CHILD = Path(__file__).with_name("embedded_child.py")
 _LONGEST_START = 300.0
 _LONGEST_STOP = 6.0
+_CALM = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+"""Threads that wait sleep: spinning ones make the server crawl as soon as another program wants a core."""
 
 
 def model_file(model: str = "auto") -> Path:
@@ -125,7 +127,7 @@ def _running(
         "port": port,
         "slots": slots,
         "context": context,
-        "threads": max(1, cores // 2),  # its threads spin: one more than there are free cores, and it crawls
+        "threads": cores,
         "key": key,
         "parent": os.getpid(),
     }
@@ -146,9 +148,14 @@ def _running(
 @contextmanager
 def _child(log: IO[bytes]) -> Iterator[subprocess.Popen[str]]:
     """The server's process. Closing its stdin, which also happens when this process dies, ends it."""
-    command = [sys.executable, "-P", str(_CHILD)]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+        [sys.executable, "-P", str(_CHILD)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        start_new_session=True,  # Ctrl-C is this process's business
+        env=os.environ | _CALM,
     )
     with process:  # closes the pipes at the end
         try:

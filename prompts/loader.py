@@ -44,7 +44,7 @@ class RenderedPrompt:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt before it is filled in; `hash` is of the file's content, `variables` are what it must be given."""
+    """A prompt to be filled in with exactly its `variables`; `hash` is of its file and those it imports."""
 
     name: str
     language: Language
@@ -99,17 +99,24 @@ def quote(text: str, limit: int = 200) -> str:
 
 @cache
 def _load(name: str, language: Language) -> Prompt:
-    file = resources.files("whyrank.prompts").joinpath(f"{name}.{language}.md")
-    if not file.is_file():
+    source = _read(f"{name}.{language}.md")
+    if source is None:
         raise InputError(f"there is no prompt {name!r} in language {language!r}")
-    source = file.read_text(encoding="utf-8")
-    variables = frozenset(meta.find_undeclared_variables(_environment().parse(source)))
-    return Prompt(name, language, source, variables, _digest(source))
+    tree = _environment().parse(source)
+    imported = [_read(other) or "" for other in meta.find_referenced_templates(tree) if other is not None]
+    variables = frozenset(meta.find_undeclared_variables(tree))
+    return Prompt(name, language, source, variables, _digest("\0".join([source, *imported])))
+
+
+def _read(file_name: str) -> str | None:
+    file = resources.files("whyrank.prompts").joinpath(file_name)
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_read),
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # noqa: S701 - the result is plain text for a model, not HTML
         trim_blocks=True,

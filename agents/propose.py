@@ -240,7 +240,7 @@ def _hypotheses(
     mechanism = " ".join(said.get("mechanism", "").split())[:_LONGEST_MECHANISM]
     whole = replace(
         base,
-        mechanism=mechanism if any(c.isalpha() for c in mechanism) else "",
+        mechanism=mechanism if _is_sentence(mechanism) else "",
         confounders=() if confounder == _NONE else (confounder,),
         modifiers=() if modifier == _NONE else (modifier,),
         call_keys=(*base.call_keys, *details.keys),
@@ -249,6 +249,11 @@ def _hypotheses(
         return [whole]
     edge = Edge(base.edge.cause, base.edge.effect, modifier)
     return [whole, replace(whole, edge=edge, claimed_sign="", modifiers=(), confidence=None)]
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether it is more than a name or a mark, which is what very small models may give."""
+    return len(text.split()) > 1 or (len(text) > 3 and not text.isascii())
 
 
 def _share(votes: Sequence[_Vote]) -> float:

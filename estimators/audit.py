@@ -19,6 +19,7 @@ import pandas as pd
 from whyrank.estimators.effects import Effect
 from whyrank.estimators.estimate import Check
 from whyrank.estimators.panel import Codes, Floats
+from whyrank.estimators.words import Language, say
 
 __all__ = ["audit"]
 
@@ -39,6 +40,7 @@ def audit(
     se: float,
     discrete: bool,
     rng: np.random.Generator,
+    language: Language = "en",
 ) -> Check:
     """Compare an effect with DoWhy's and EconML's answers, and let DoWhy's refuters try.
 
@@ -68,9 +70,15 @@ def audit(
         econml_point = _econml(t, y, W, discrete, seed)
     worst = max(abs(dowhy_point - effect.estimate), abs(econml_point - effect.estimate))
     refuted = abs(moved - dowhy_point) > noise or abs(placebo) > _SPREAD * noise
-    detail = (
-        f"on {len(rows):,} rows DoWhy finds {dowhy_point:+.3g} and EconML {econml_point:+.3g} "
-        f"(difference of {tolerance:.2g} allowed); DoWhy's placebo {placebo:+.2g}, random common cause {moved:+.3g}"
+    detail = say(
+        language,
+        "audit",
+        rows=len(rows),
+        dowhy=dowhy_point,
+        econml=econml_point,
+        tolerance=tolerance,
+        placebo=placebo,
+        moved=moved,
     )
     data = {"dowhy": dowhy_point, "econml": econml_point, "placebo": placebo, "random_common_cause": moved}
     return Check("audit", bool(worst <= tolerance and not refuted), worst, tolerance, detail, data)

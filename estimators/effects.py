@@ -32,7 +32,7 @@ class Effect:
     overlap : share of rows with both arms in reach (numeric cause: share of its variance that is left).
     population : rows the effect is averaged over.
     estimator : its name.
-    blocked : empty, or why there is no estimate.
+    blocked : empty, or the name of the sentence (in `words`) that says why there is no estimate.
     """
 
     estimate: float
@@ -84,7 +84,7 @@ def aipw(y: Floats, arm: Mask, reference: Mask, e_arm: Floats, e_ref: Floats, mu
     w_arm, w_ref = np.where(keep & arm, 1 / e_arm, 0.0), np.where(keep & reference, 1 / e_ref, 0.0)
     share = float(keep.mean())
     if not (w_arm.any() and w_ref.any()) or share < 0.05:
-        return blocked_effect(len(y), "AIPW", overlap, "the levels never occur where the rest is alike: no overlap")
+        return blocked_effect(len(y), "AIPW", overlap, "no overlap")
     w_arm, w_ref = w_arm * (share / w_arm.mean()), w_ref * (share / w_ref.mean())
     pseudo = np.where(keep, mu_arm - mu_ref + w_arm * (y - mu_arm) - w_ref * (y - mu_ref), 0.0) / share
     estimate = float(pseudo.mean())
@@ -121,9 +121,7 @@ def partialling_out(y_residual: Floats, t_residual: Floats, t_variance: float) -
     spread = float(np.mean(t_residual**2))
     left = min(spread / t_variance, 1.0) if t_variance > 0 else 0.0
     if left < 1e-3:
-        return blocked_effect(
-            n, "partialling-out", left, "the adjustment columns determine the cause: nothing of it varies"
-        )
+        return blocked_effect(n, "partialling-out", left, "determined")
     estimate = float(np.mean(t_residual * y_residual) / spread)
     influence = t_residual * (y_residual - estimate * t_residual) / spread
     leverage = t_residual / spread
@@ -143,7 +141,7 @@ def modified(effect: Effect, level: Floats, *, numeric: bool) -> Effect:
     if not numeric:
         high, low = _group(effect, (level == 1) & counts), _group(effect, (level == 0) & counts)
         if high is None or low is None:
-            return blocked_effect(len(level), effect.estimator, effect.overlap, "a group of the modifier lacks an arm")
+            return blocked_effect(len(level), effect.estimator, effect.overlap, "group lacks arm")
         return replace(
             effect,
             estimate=high[0] - low[0],
@@ -154,7 +152,7 @@ def modified(effect: Effect, level: Floats, *, numeric: bool) -> Effect:
     rows = np.isfinite(level) & counts
     n, k = len(level), float(rows.mean())
     if k == 0 or float(np.var(level[rows])) == 0:
-        return blocked_effect(n, effect.estimator, effect.overlap, "the modifier doesn't vary in the rows that count")
+        return blocked_effect(n, effect.estimator, effect.overlap, "modifier constant")
     if effect.pseudo is not None:
         m = np.where(rows, level - level[rows].mean(), 0.0)
         pseudo = np.where(rows, effect.pseudo, 0.0)

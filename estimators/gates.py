@@ -12,6 +12,7 @@ from whyrank.estimators.clusters import cluster_sums
 from whyrank.estimators.effects import Effect
 from whyrank.estimators.estimate import Check
 from whyrank.estimators.panel import Codes, Floats
+from whyrank.estimators.words import Language, say
 
 __all__ = [
     "leave_one_out",
@@ -30,18 +31,17 @@ COMMON_CAUSE_DRAWS = 20
 MIN_OVERLAP = 0.5
 
 
-def overlap(effect: Effect, *, numeric: bool) -> Check:
+def overlap(effect: Effect, *, numeric: bool, language: Language = "en") -> Check:
     """Whether enough rows could have had either level (numeric cause: whether enough of it varies freely)."""
     threshold = 0.01 if numeric else MIN_OVERLAP
     share = effect.overlap
-    if numeric:
-        detail = f"{share:.0%} of the cause's variance is not explained by the columns adjusted for"
-    else:
-        detail = f"{share:.0%} of rows could have had either level"
+    detail = say(language, "overlap numeric" if numeric else "overlap", share=share)
     return Check("overlap", bool(share >= threshold), share, threshold, detail)
 
 
-def placebo(effect: Effect, codes: Codes, within: Codes | None, rng: np.random.Generator) -> Check:
+def placebo(
+    effect: Effect, codes: Codes, within: Codes | None, rng: np.random.Generator, *, language: Language = "en"
+) -> Check:
     """Permute the cause among the clusters it is assigned to; the effect must stand out from the placebos.
 
     Whole clusters exchange their residual causes (scaled by their size), so that a placebo repeats within items or
@@ -75,14 +75,13 @@ def placebo(effect: Effect, codes: Codes, within: Codes | None, rng: np.random.G
     limit = float(np.quantile(np.abs(draws), 0.95))
     centre = float(np.mean(draws))
     passed = abs(observed) > limit
-    detail = (
-        f"with the cause shuffled the effect is {centre:+.2g} on average and within ±{limit:.2g} in 95 % of "
-        f"{PLACEBO_DRAWS} draws"
-    )
+    detail = say(language, "placebo", centre=centre, limit=limit, draws=PLACEBO_DRAWS)
     return Check("placebo", passed, observed, limit, detail, {"draws": [float(f"{d:.6g}") for d in draws]})
 
 
-def random_common_cause(effect: Effect, codes: Codes, se: float, rng: np.random.Generator) -> Check:
+def random_common_cause(
+    effect: Effect, codes: Codes, se: float, rng: np.random.Generator, *, language: Language = "en"
+) -> Check:
     """Adjust for a random column assigned like the cause; the effect must not move (Frisch-Waugh, in closed form)."""
     t, y = effect.t_residual, effect.y_residual
     groups = int(codes.max()) + 1
@@ -96,16 +95,11 @@ def random_common_cause(effect: Effect, codes: Codes, se: float, rng: np.random.
         s_rr, s_tr, s_ry = float(counts @ r**2), float(t_sums @ r), float(y_sums @ r)
         shifts[b] = (s_ty - s_tr * s_ry / s_rr) / (s_tt - s_tr**2 / s_rr) - before
     shift = float(np.median(np.abs(shifts))) / se
-    return Check(
-        "random_common_cause",
-        bool(shift <= 0.5),
-        shift,
-        0.5,
-        f"adjusting for a random column moves the effect by {shift:.2f} standard errors",
-    )
+    detail = say(language, "random common cause", shift=shift)
+    return Check("random_common_cause", bool(shift <= 0.5), shift, 0.5, detail)
 
 
-def subset(effect: Effect, codes: Codes, rng: np.random.Generator) -> Check:
+def subset(effect: Effect, codes: Codes, rng: np.random.Generator, *, language: Language = "en") -> Check:
     """Drop a random fifth of the clusters again and again; the sign must hold in 95 % of the draws."""
     sums = cluster_sums(effect.influence, codes)
     sizes = np.bincount(codes).astype(np.float64)
@@ -117,19 +111,13 @@ def subset(effect: Effect, codes: Codes, rng: np.random.Generator) -> Check:
         kept[rng.choice(groups, drop, replace=False)] = False
         draws[b] = effect.estimate + float(sums[kept].sum()) / float(sizes[kept].sum())
     same = float(np.mean(np.sign(draws) == np.sign(effect.estimate)))
-    return Check(
-        "subset",
-        bool(same >= 0.95),
-        same,
-        0.95,
-        f"without a random fifth of the clusters the sign is the same in {same:.0%} of {SUBSET_DRAWS} draws",
-        {"draws": [float(f"{d:.6g}") for d in draws]},
-    )
+    detail = say(language, "subset", same=same, draws=SUBSET_DRAWS)
+    return Check("subset", bool(same >= 0.95), same, 0.95, detail, {"draws": [float(f"{d:.6g}") for d in draws]})
 
 
-def leave_one_out(effect: Effect, ways: dict[str, Codes]) -> Check:
+def leave_one_out(effect: Effect, ways: dict[str, Codes], *, language: Language = "en") -> Check:
     """Leave out the one user or item that matters most; half of the effect must remain."""
-    worst, least = "", 1.0
+    worst, least = "clusters", 1.0
     for kind, codes in ways.items():
         sums = cluster_sums(effect.influence, codes)
         left = len(codes) - np.bincount(codes)
@@ -138,7 +126,7 @@ def leave_one_out(effect: Effect, ways: dict[str, Codes]) -> Check:
         share = float(np.min(without / effect.estimate)) if effect.estimate else 0.0
         if share < least:
             least, worst = share, kind
-    detail = f"without the one {worst[:-1] or 'cluster'} that matters most {least:.0%} of the effect is left"
+    detail = say(language, "leave one out", what=say(language, worst[:-1]), left=least)
     return Check("leave_one_out", bool(least >= 0.5), least, 0.5, detail)
 
 
@@ -167,6 +155,8 @@ def sensitivity(
     outcome: Floats,
     design: npt.NDArray[np.float32],
     blocks: dict[str, npt.NDArray[np.intp]],
+    *,
+    language: Language = "en",
 ) -> Check:
     r"""Would an unmeasured confounder as strong as the strongest measured column take the effect to zero?
 
@@ -194,12 +184,10 @@ def sensitivity(
             strongest, bias = name, this
     passed = bool(abs(effect.estimate) > bias)
     if strongest:
-        detail = (
-            f"an unmeasured cause as strong as {strongest} would move the effect by {bias:.2g} "
-            f"({'less' if passed else 'not less'} than the effect); robustness value {value:.1%}"
-        )
+        less = say(language, "less" if passed else "not less")
+        detail = say(language, "sensitivity", strongest=strongest, bias=bias, less=less, value=value)
     else:
-        detail = f"no measured column to compare with; robustness value {value:.1%}"
+        detail = say(language, "sensitivity alone", value=value)
     return Check("sensitivity", passed, abs(effect.estimate), bias, detail, {"strongest": strongest})
 
 
@@ -227,6 +215,7 @@ def modifier_placebo(
     rng: np.random.Generator,
     *,
     numeric: bool,
+    language: Language = "en",
 ) -> Check:
     """Permute the modifier among its clusters; the difference in effect must stand out from the placebos.
 
@@ -259,9 +248,6 @@ def modifier_placebo(
             v = shuffled - shuffled @ mass / mass.sum()
             draws[b] = (v @ top - top.sum() / mass.sum() * (v @ mass)) / max(v**2 @ mass, 1e-300)
     limit = float(np.quantile(np.abs(draws), 0.95))
-    detail = (
-        f"with the modifier shuffled the difference is {float(draws.mean()):+.2g} on average and within ±{limit:.2g} "
-        f"in 95 % of {PLACEBO_DRAWS} draws"
-    )
+    detail = say(language, "placebo modifier", centre=float(draws.mean()), limit=limit, draws=PLACEBO_DRAWS)
     data = {"draws": [float(f"{d:.6g}") for d in draws]}
     return Check("placebo", bool(abs(varied.estimate) > limit), varied.estimate, limit, detail, data)

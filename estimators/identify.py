@@ -22,13 +22,13 @@ class Identification:
     ----------
     adjust : names to adjust for, in the study's order.
     excluded : names left out because they descend from the cause (mediators, colliders).
-    blocked : empty, or one sentence naming the back-door path that no measured column closes.
+    open_path : empty, or the back-door path that no measured column closes, drawn with arrows.
     rescuable : whether rows whose item was drawn at random close that path.
     """
 
     adjust: tuple[str, ...]
     excluded: tuple[str, ...] = ()
-    blocked: str = ""
+    open_path: str = ""
     rescuable: bool = False
 
 
@@ -67,7 +67,7 @@ def identify(data: StudyData, edge: Edge, candidates: tuple[str, ...]) -> Identi
 
 
 def _open_path(surgery: nx.DiGraph, edge: Edge, allowed: set[str]) -> tuple[str, bool]:
-    """Name a back-door path through what isn't measured."""
+    """Name a back-door path through what isn't measured, and say whether a random item would close it."""
     hidden = surgery.subgraph(set(surgery) - allowed).to_undirected()
     try:
         path = nx.shortest_path(hidden, edge.cause, edge.effect)
@@ -76,4 +76,4 @@ def _open_path(surgery: nx.DiGraph, edge: Edge, allowed: set[str]) -> tuple[str,
     drawn = [path[0]]
     for here, there in pairwise(path):
         drawn.append(f"{'->' if surgery.has_edge(here, there) else '<-'} {there}")
-    return f"the path {' '.join(drawn)} stays open: nothing measured closes it", edge.cause.startswith("items.")
+    return " ".join(drawn), edge.cause.startswith("items.")

@@ -10,6 +10,7 @@ from whyrank.edge import Edge, Hypothesis
 from whyrank.estimators.estimate import Estimate, Judgement
 from whyrank.estimators.multiplicity import benjamini_hochberg
 from whyrank.estimators.verdict import decide
+from whyrank.estimators.words import Language
 
 __all__ = ["judge"]
 
@@ -20,6 +21,7 @@ def judge(
     *,
     fdr: float,
     smallest_effect: float,
+    language: Language = "en",
 ) -> list[Judgement]:
     """Reach the verdicts of a run: multiplicity over all its tests, then the one rule on each.
 
@@ -40,7 +42,12 @@ def judge(
         sign = signs.pop() if len(signs) == 1 and not contrast.bracket and contrast.edge.modifier is None else ""
         source = ", ".join(sorted({f"{h.source} (round {h.round})" for h in by}))
         name, reasons = decide(
-            estimate, q_value=float(q_value), claimed_sign=sign, fdr=fdr, smallest_effect=smallest_effect
+            estimate,
+            q_value=float(q_value),
+            claimed_sign=sign,
+            fdr=fdr,
+            smallest_effect=smallest_effect,
+            language=language,
         )
         out.append(Judgement(estimate, name, reasons, float(q_value), sign, source))
     return out

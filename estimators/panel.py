@@ -17,6 +17,7 @@ import pandas as pd
 from whyrank.datasets.study_data import Attribute, StudyData
 from whyrank.edge import Edge, Grain
 from whyrank.errors import InputError
+from whyrank.estimators.words import say
 
 __all__ = ["Block", "Panel", "build_panel", "grain_of"]
 
@@ -171,7 +172,7 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
         if encoded.shape[1] == 0:
             continue
         if pooled:
-            warnings.append(f"{len(pooled)} rare levels of {name} are pooled")
+            warnings.append(say(data.config.study.language, "pooled", count=len(pooled), name=name))
         where = rows[attribute.table]
         parts.append(encoded if where is None else encoded[where])
         raw[name] = values if where is None else values[where]

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 
 from whyrank.estimators.estimate import Estimate, VerdictName
+from whyrank.estimators.words import Language, say
 
 __all__ = ["MIN_CARRIERS", "decide"]
 
@@ -28,11 +29,15 @@ MIN_CARRIERS = 10
 _DETECTABLE = 2.8
 """Standard errors that an effect must have to be found with 80 % power at 5 % (1.96 + 0.84)."""
 
-_UNIT = {"items": "items", "users": "users", "rows": "exposures"}
-
 
 def decide(
-    estimate: Estimate, *, q_value: float, claimed_sign: str, fdr: float, smallest_effect: float
+    estimate: Estimate,
+    *,
+    q_value: float,
+    claimed_sign: str,
+    fdr: float,
+    smallest_effect: float,
+    language: Language = "en",
 ) -> tuple[VerdictName, tuple[str, ...]]:
     """Return the verdict on one estimate and its reasons.
 
@@ -42,50 +47,47 @@ def decide(
     q_value : its Benjamini-Hochberg q-value over the run.
     claimed_sign : "+", "-" or "".
     fdr, smallest_effect : from the study's `[validation]`.
+    language : of the reasons.
     """
-    e = estimate
+    e, carriers = estimate, estimate.contrast.edge.cause.split(".", 1)[0]
     if e.blocked:
         return "unidentifiable", (e.blocked,)
     failed = [check for check in e.checks if check.passed is False]
-    if any(check.name == "overlap" and check.statistic < 0.1 * check.threshold for check in failed):
-        return "unidentifiable", (next(c.detail for c in failed if c.name == "overlap"),)
-    carriers = e.contrast.edge.cause.split(".", 1)[0]
+    out_of_reach = [c for c in failed if c.name == "overlap" and c.statistic < 0.1 * c.threshold]
+    if out_of_reach:
+        return "unidentifiable", (out_of_reach[0].detail,)
     if e.smaller_arm < MIN_CARRIERS and e.scope == "items like these":
-        what = carriers if carriers != "events" else "users or items"
-        return "inconclusive", (f"only {e.smaller_arm} {what} carry it: too few to speak of others like them",)
-    inside = smallest_effect > 0 and -smallest_effect < e.ci_low and e.ci_high < smallest_effect
-    if inside:
-        return "refuted", (f"the effect lies within ±{smallest_effect:g}, the smallest of interest: {_interval(e)}",)
+        what = say(language, carriers if carriers != "events" else "users or items")
+        return "inconclusive", (say(language, "few", count=e.smaller_arm, what=what),)
+    interval = say(language, "interval", estimate=e.estimate, low=e.ci_low, high=e.ci_high)
+    if smallest_effect > 0 and -smallest_effect < e.ci_low and e.ci_high < smallest_effect:
+        return "refuted", (say(language, "equivalent", smallest=smallest_effect, interval=interval),)
+    columns = len(e.adjusted_for)
     if q_value <= fdr:
         if failed:
-            return "inconclusive", (f"an effect of {_interval(e)} was seen", *(f"but {c.detail}" for c in failed))
-        seen = "raises" if e.estimate > 0 else "lowers"
+            doubts = (say(language, "but", why=check.detail) for check in failed)
+            return "inconclusive", (say(language, "seen", interval=interval), *doubts)
+        way = say(language, "raises" if e.estimate > 0 else "lowers")
         if claimed_sign and (e.estimate > 0) != (claimed_sign == "+"):
-            claim = "raises" if claimed_sign == "+" else "lowers"
-            return "refuted", (f"claimed: {claim}; the data say that it {seen}: {_interval(e)}",)
-        return "validated", (f"{seen} it by {_interval(e)}, after adjustment; no attempt to refute it succeeded",)
+            claimed = say(language, "raises" if claimed_sign == "+" else "lowers")
+            return "refuted", (say(language, "other sign", claimed=claimed, way=way, interval=interval),)
+        adjusted = say(language, "validated", way=way, columns=columns, naive=e.naive)
+        return "validated", (adjusted, say(language, "not refuted"))
     if e.naive_significant and abs(e.estimate) < abs(e.naive) / 2 and not e.ci_low <= e.naive <= e.ci_high:
-        return "refuted", (
-            f"without adjustment it looks like {e.naive:+.3g}; adjusted, {_interval(e)} is left: not told from zero",
-        )
-    return "inconclusive", (f"{_interval(e)} can't be told from zero", _what_it_takes(e, carriers, smallest_effect))
+        return "refuted", (say(language, "naive", naive=e.naive, columns=columns),)
+    doubt = say(language, "many tests", p=e.p_value, q=q_value) if e.p_value <= fdr else say(language, "no telling")
+    return "inconclusive", (doubt, *_what_it_takes(e, carriers, smallest_effect, language))
 
 
-def _interval(e: Estimate) -> str:
-    return f"{e.estimate:+.3g} (95 % interval {e.ci_low:+.3g} to {e.ci_high:+.3g})"
-
-
-def _what_it_takes(e: Estimate, carriers: str, smallest_effect: float) -> str:
+def _what_it_takes(e: Estimate, carriers: str, smallest_effect: float, language: Language) -> list[str]:
     """Say what this log could have found, and how much more it takes to find the effect that it hints at."""
     found = _DETECTABLE * e.se
     have = {"items": e.n_items, "users": e.n_users}.get(carriers, e.n) or e.n
     target = smallest_effect or abs(e.estimate)
-    text = f"this log can find effects of {found:.2g} and more"
-    if target > 0:
-        need = have * (found / target) ** 2
-        unit = _UNIT.get(carriers, "exposures")
-        if math.isfinite(need) and need > have:
-            scale = need / have
-            much = f"{need:,.0f}" if scale < 1000 else "over 1,000 times as many"
-            text += f"; one of {target:.2g} would take about {much} {unit} (there are {have:,})"
-    return text
+    said = [say(language, "could find", found=found)]
+    need = have * (found / target) ** 2 if target > 0 else math.inf
+    if have < need < math.inf:
+        unit = say(language, carriers if carriers in ("items", "users") else "exposures")
+        much = f"{float(f'{need:.2g}'):,.0f}" if need < 1000 * have else say(language, "many times")
+        said.append(say(language, "would take", target=target, need=much, unit=unit, have=have))
+    return said

@@ -137,7 +137,7 @@ def validate(
     InputError
         If an edge can't be tested, or nothing was proposed yet.
     """
-    from whyrank.estimators.judge import estimate_edges
+    from whyrank.estimators.estimating import estimate_edges
 
     ledger.add_fingerprint(data)
     for edge in edges or ():
@@ -170,7 +170,8 @@ def validate(
     tested = {h.edge for h in known}
     estimates = [e for e in ledger.estimates(data.fingerprint, settings_key) if e.contrast.edge in tested]
     v = data.config.validation
-    judgements = judge(estimates, known, fdr=v.fdr, smallest_effect=v.smallest_effect)
+    language = data.config.study.language
+    judgements = judge(estimates, known, fdr=v.fdr, smallest_effect=v.smallest_effect, language=language)
     ledger.add_verdicts(
         _set_id(data, settings_key, judgements),
         judgements,
@@ -189,8 +190,7 @@ def rank(data: StudyData, judgements: Sequence[Judgement], *, outcome: str | Non
 
 def report(data: StudyData, ledger: Ledger, judgements: Sequence[Judgement], path: Path) -> Path:
     """Write the report of these judgements."""
-    tested = {j.estimate.contrast.edge for j in judgements}
-    hypotheses = [h for h in ledger.hypotheses() if h.edge in tested]
+    hypotheses = ledger.hypotheses()
     keys = dict.fromkeys(key for h in hypotheses for key in h.call_keys)
     calls = {key: record for key in keys if (record := ledger.get(key)) is not None}
     runs = ledger.runs()
@@ -215,8 +215,15 @@ def report(data: StudyData, ledger: Ledger, judgements: Sequence[Judgement], pat
 
 def settings(data: StudyData) -> dict[str, object]:
     """Return the settings that estimates depend on, beside the data."""
-    v = data.config.validation
-    return {"estimator": ESTIMATOR_VERSION, "seed": data.config.study.seed, "scope": v.scope, "audit": v.audit}
+    v, study = data.config.validation, data.config.study
+    return {
+        "estimator": ESTIMATOR_VERSION,
+        "seed": study.seed,
+        "scope": v.scope,
+        "audit": v.audit,
+        "fdr": v.fdr if v.audit else None,  # what was audited depends on it
+        "language": study.language,
+    }
 
 
 def settings_hash(data: StudyData) -> str:

@@ -64,7 +64,8 @@ def check_attribute(values: pd.Series[Any], attribute: Attribute, *, where: str,
 
 def _set_rows(values: pd.Series[Any]) -> dict[str, npt.NDArray[np.int64]]:
     exploded = pd.Series(values.to_numpy(), dtype=object).explode().dropna()
-    return {str(level): rows for level, rows in exploded.groupby(exploded).indices.items()}
+    groups = exploded.groupby(exploded).indices
+    return {str(level): np.asarray(rows, np.int64) for level, rows in groups.items()}
 
 
 def check_collinear(frame: pd.DataFrame, attributes: list[Attribute], problems: Problems) -> None:

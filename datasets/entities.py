@@ -127,7 +127,7 @@ def _check_keys(
         )
     names = list(columns)
     position = np.arange(len(key), dtype=np.int64)
-    keys = [position, *(columns[name].codes for name in reversed(names)), key.codes]
+    keys: list[Any] = [position, *(columns[name].codes for name in reversed(names)), key.codes]
     order: npt.NDArray[np.int64] = np.lexsort(keys)
     same_key = np.append(False, key.codes[order][1:] == key.codes[order][:-1])
     if not same_key.any():

@@ -166,7 +166,7 @@ class OpenAIBackend:
             ) from error
         except openai.APIStatusError as error:
             raise self._status_error(error) from error
-        except (openai.APIError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (openai.APIError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise CallFailed("server_error", f"{self.endpoint.base_url} sent no chat completion: {error}") from error
         return _reply(completion, time.monotonic() - started)
 

@@ -17,7 +17,7 @@ __all__ = ["COSTS", "ProbeResult", "probe"]
 
 COSTS: Mapping[str, str] = {
     "chat": "it can't be used at all",
-    "schema": "replies are only checked here and asked for again if they don't fit: more calls, some questions unanswered",
+    "schema": "replies that don't fit are asked for again: more calls, and some questions stay unanswered",
     "logprobs": "confidence rests on votes alone",
     "embeddings": "texts can't be compared by meaning through this server",
 }
@@ -80,7 +80,7 @@ def probe(backend: OpenAIBackend, *, language: Language = "en") -> ProbeResult:
     said = ask("chat")
     chat = said is not None and bool(said.content.strip() or said.reasoning.strip())
     nonsense = answer_model({"word": _NONSENSE})
-    bound = ask("schema", schema=json_schema(nonsense)) if chat else None
+    bound = ask("schema", schema=json_schema(nonsense), max_tokens=512) if chat else None
     schema = bound is not None and read_reply(bound, nonsense).answer is not None
     if bound is not None and not schema:
         details["schema"] = f"it answered {bound.content[:60]!r} where the schema allows only {_NONSENSE}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,17 +50,15 @@ class Proposal:
     Attributes
     ----------
     hypotheses : in the study's order of outcomes and causes; an edge with a modifier follows the edge without.
-    usage : calls, cached calls and failures by kind.
+    usage : calls, cached calls and failures by kind; invented names are the kind "unknown_name".
     considered : pairs of attribute and outcome that the model was asked about.
     unanswered : of those, the pairs on which it gave no usable answer.
-    dropped : suggestions left out, counted by reason.
     """
 
     hypotheses: tuple[Hypothesis, ...]
     usage: Usage
     considered: int
     unanswered: int
-    dropped: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,6 @@ def propose_llm(
     asked = [_details_to_ask(pair, data, seed) for pair in accepted]
     detail_replies = client.ask_all([a.question for a in asked], what="mechanisms", progress=progress)
 
-    dropped: Counter[str] = Counter()
     hypotheses: list[Hypothesis] = []
     for pair, details in zip(accepted, detail_replies, strict=True):
         votes = [*existence[pair], *directions.get(pair, ())]
@@ -141,15 +137,12 @@ def propose_llm(
                 call_keys=tuple(keys),
             ),
             details,
-            data,
-            dropped,
         )
     return Proposal(
         hypotheses=tuple(hypotheses),
         usage=Usage.of([*replies, *direction_replies, *detail_replies]),
         considered=len(pairs),
         unanswered=len(pairs) - len(existence),
-        dropped=dict(dropped),
     )
 
 
@@ -228,15 +221,10 @@ def _details_to_ask(pair: _Pair, data: StudyData, seed: int) -> _Asked:
     return _Asked(_question(prompt, answer_model(fields), 60 + longest), (pair,))
 
 
-def _hypotheses(
-    base: Hypothesis, details: Answered[BaseModel], data: StudyData, dropped: Counter[str]
-) -> list[Hypothesis]:
-    """The hypothesis with its details, and the one with a modifier if the model named one that can be tested."""
+def _hypotheses(base: Hypothesis, details: Answered[BaseModel]) -> list[Hypothesis]:
+    """The hypothesis with its details, and the one with a modifier if the model named one."""
     said = answered(details.answer) if details.answer is not None else {}
     confounder, modifier = said.get("confounder", _NONE), said.get("modifier", _NONE)
-    if _NONE != modifier == confounder:
-        dropped["modifier that is also the confounder"] += 1
-        modifier = _NONE
     mechanism = " ".join(said.get("mechanism", "").split())[:_LONGEST_MECHANISM]
     whole = replace(
         base,

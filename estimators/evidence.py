@@ -154,7 +154,8 @@ def _gates(
         place = {name: np.searchsorted(adjust, panel.blocks[name].columns) for name in found.adjust}
         target = _as_number(panel, cause, effect)
         design = shared.design(adjust)
-        checks.append(gates.sensitivity(effect, target, panel.y, design, place, language=language))
+        same = shared.intercepts(cause)
+        checks.append(gates.sensitivity(effect, target, panel.y, design, place, same, language=language))
     else:
         _, moves = panel.cluster_of(contrast.edge.modifier or "")
         checks.append(

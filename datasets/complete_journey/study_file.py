@@ -93,6 +93,7 @@ description = "share of the category's sales that goes to the store's own brands
 
 [attributes."items.assortment"]
 kind = "numeric"
+role = "confounder"                 # how large a category is: shops stock more of what sells, so it is no cause to test
 description = "different products sold in the category over the year, in hundreds"
 
 [attributes."events.display"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import lightgbm
@@ -35,7 +35,7 @@ Codes = npt.NDArray[np.int32]
 TREE_ROWS = 40_000
 """Rows a tree ensemble is fitted on: a fixed sample of the training rows, so that cost stops growing with the log."""
 
-LOGIT_ROWS = 40_000
+LOGIT_ROWS = 30_000
 """Rows a logistic regression is fitted on, likewise."""
 
 MIN_TREE_CLUSTERS = 1_000
@@ -64,6 +64,7 @@ class Nuisance:
     fitted : out-of-fold predictions, shape (n,).
     coefficients : linear part, shape (folds, p + 1), intercept first.
     tree_share : share of the trees' correction that was kept (0, 0.5 or 1).
+    folds, boosters, correction : fold of each row, one tree ensemble a fold, and what it adds to each row out of fold.
     """
 
     fitted: Floats
@@ -71,6 +72,7 @@ class Nuisance:
     tree_share: float
     folds: npt.NDArray[np.int8]
     boosters: tuple[lightgbm.Booster, ...] = ()
+    correction: Floats = field(default_factory=lambda: np.zeros(0))
 
     def at(self, design: Design, columns: npt.NDArray[np.intp], values: npt.NDArray[np.float32]) -> Floats:
         """Predict with `columns` of the design set to `values` in every row (identity link only).
@@ -80,18 +82,21 @@ class Nuisance:
         design : the design the nuisance was fitted on, shape (n, p).
         columns, values : positions in it and the value each takes, shape (k,).
         """
-        shift = values[None, :] - design[:, columns].astype(np.float64)
-        out = self.fitted + np.einsum("ij,ij->i", shift, self.coefficients[:, 1 + columns][self.folds])
+        moved = np.flatnonzero((design[:, columns] != values).any(axis=1))  # the others are predicted already
+        shift = values[None, :] - design[np.ix_(moved, columns)].astype(np.float64)
+        out = self.fitted.copy()
+        out[moved] += np.einsum("ij,ij->i", shift, self.coefficients[:, 1 + columns][self.folds[moved]])
         if self.tree_share > 0:
-            for k, booster in enumerate(self.boosters):
-                rows = np.flatnonzero(self.folds == k)
+
+            def one(k: int) -> None:
+                rows, booster = moved[self.folds[moved] == k], self.boosters[k]
                 part = design[rows]
-                before = np.asarray(booster.predict(part, raw_score=True, num_threads=1))
                 part[:, columns] = values
-                out[rows] += self.tree_share * (
-                    np.asarray(booster.predict(part, raw_score=True, num_threads=1)) - before
-                )
-        return np.asarray(out)
+                after = np.asarray(booster.predict(part, raw_score=True, num_threads=1))
+                out[rows] += self.tree_share * (after - self.correction[rows])
+
+            _each_fold(one, len(self.boosters))
+        return out
 
 
 def make_folds(codes: Codes, n_folds: int, rng: np.random.Generator) -> npt.NDArray[np.int8]:
@@ -131,8 +136,10 @@ def fit_nuisance(
         return Nuisance(_link(base, probability), coefficients, 0.0, folds)
     correction, boosters = _fit_trees(target, base[0], base[1], design, folds, count, probability, rng)
     share = _tree_share(target, base[0], correction, probability) if boosters else 0.0
-    kept = boosters if share > 0 else ()
-    return Nuisance(_link((base[0] + share * correction, base[1]), probability), coefficients, share, folds, kept)
+    fitted = _link((base[0] + share * correction, base[1]), probability)
+    if share == 0:
+        return Nuisance(fitted, coefficients, share, folds)
+    return Nuisance(fitted, coefficients, share, folds, boosters, correction)
 
 
 Base = tuple[Floats, Callable[[int, npt.NDArray[np.intp]], Floats]]
@@ -226,15 +233,15 @@ def _fit_logistic(
     score = np.empty(len(target))
     linear = np.empty((count, len(target)))
     sample = _sample(np.ones(len(target), bool), LOGIT_ROWS * count // max(count - 1, 1), rng)
-    shrink = len(sample) / len(target)
+    ridge = np.concatenate([[1e-6], penalty * len(sample) / len(target)])
+    X, y = np.column_stack([np.ones(len(sample)), design[sample].astype(np.float64)]), target[sample]
+    rate = float(np.clip(y.mean(), 1e-4, 1 - 1e-4))
+    origin = np.concatenate([[np.log(rate / (1 - rate))], np.zeros(design.shape[1])])
+    start = _each_fold(lambda _: _newton(X, y, ridge, origin), 1)[0]  # near every fold's own solution
 
     def one(k: int) -> None:
-        rows = sample[folds[sample] != k]
-        b = _newton(
-            np.column_stack([np.ones(len(rows)), design[rows].astype(np.float64)]),
-            target[rows],
-            np.concatenate([[1e-6], penalty * shrink]),
-        )
+        train_sample = folds[sample] != k
+        b = _newton(X[train_sample], y[train_sample], ridge, start)
         coefficients[k] = b
         linear[k] = b[0] + design @ b[1:].astype(np.float32)
         train = folds != k
@@ -250,10 +257,9 @@ def _fit_logistic(
     return (score, lambda k, rows: linear[k][rows]), coefficients
 
 
-def _newton(X: Floats, y: Floats, penalty: Floats, steps: int = 12) -> Floats:
-    b = np.zeros(X.shape[1])
-    rate = float(np.clip(y.mean(), 1e-4, 1 - 1e-4))
-    b[0] = np.log(rate / (1 - rate))
+def _newton(X: Floats, y: Floats, penalty: Floats, start: Floats, steps: int = 12) -> Floats:
+    """Minimise the penalised logistic loss from `start`."""
+    b = start
     for _ in range(steps):
         p = _expit(X @ b)
         weight = np.maximum(p * (1 - p), 1e-6)

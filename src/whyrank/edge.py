@@ -27,7 +27,7 @@ def _check_name(name: str, part: str) -> None:
         raise InputError(f"{part} {name!r} is not a name like 'items.price', 'users.age' or 'events.click'")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Edge:
     """A directed causal claim `cause -> effect`, maybe with an effect `modifier`; names carry no level.
 

@@ -154,7 +154,7 @@ def validate(
     settings_key = settings_hash(data)
     done = {e.contrast.edge for e in ledger.estimates(data.fingerprint, settings_key)}
     wanted = set(edges) if edges else {h.edge for h in known}
-    todo = sorted(wanted - done)
+    todo = sorted(wanted - done, key=str)
     count = 0
     with _progress() as progress:
         task = progress.add_task("estimating", total=len(todo), visible=bool(todo))

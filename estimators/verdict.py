@@ -9,7 +9,7 @@ refuted              the interval lies inside ± smallest_effect
 inconclusive         q ≤ fdr, but a gate failed
 refuted              q ≤ fdr, every gate passed, and the sign is not the claimed one
 validated            q ≤ fdr and every gate passed
-refuted              q > fdr, and adjustment removes a naive association
+refuted              p > fdr, and adjustment removes a naive association
 inconclusive         otherwise, with the smallest effect that could have been found and what it would take
 ===================  =====================================================================================
 """
@@ -73,7 +73,8 @@ def decide(
             return "refuted", (say(language, "other sign", claimed=claimed, way=way, interval=interval),)
         adjusted = say(language, "validated", way=way, columns=columns, naive=e.naive)
         return "validated", (adjusted, say(language, "not refuted"))
-    if e.naive_significant and abs(e.estimate) < abs(e.naive) / 2 and not e.ci_low <= e.naive <= e.ci_high:
+    gone = e.p_value > fdr and e.naive_significant and abs(e.estimate) < abs(e.naive) / 2
+    if gone and not e.ci_low <= e.naive <= e.ci_high:
         return "refuted", (say(language, "naive", naive=e.naive, columns=columns),)
     doubt = say(language, "many tests", p=e.p_value, q=q_value) if e.p_value <= fdr else say(language, "no telling")
     return "inconclusive", (doubt, *_what_it_takes(e, carriers, smallest_effect, language))

@@ -33,19 +33,21 @@ def declared_graph(data: StudyData) -> nx.DiGraph:
     raise StudyFileError(f"[graph] edges form a cycle: {' -> '.join([*cycle, cycle[0]])}")
 
 
-def descendants(data: StudyData, cause: str) -> set[str]:
-    """Return everything that the user declared to descend from `cause`."""
+def descendants(data: StudyData, edge: Edge) -> set[str]:
+    """Return everything that the user declared to descend from the edge's cause, or from its effect."""
     graph = declared_graph(data)
-    return set(nx.descendants(graph, cause)) if cause in graph else set()
+    graph.add_edge(edge.cause, edge.effect)
+    return set(nx.descendants(graph, edge.cause))
 
 
 def graph_for(data: StudyData, edge: Edge, candidates: tuple[str, ...]) -> nx.DiGraph:
     """Return the graph on which the back-door criterion is checked for one edge.
 
-    Every candidate that the user didn't place is taken as a possible common cause of cause and effect: what nobody
-    has ruled out must be adjusted for. A context attribute can't cause a static one (tiers), so for a static cause
-    it is a parent of the effect alone. The graph is pruned to the ancestors of cause and effect.
+    Every candidate is taken as a possible common cause of cause and effect: what nobody has ruled out (`[graph]
+    forbidden`) must be adjusted for. A context attribute can't cause a static one (tiers), so for a static cause it is
+    a parent of the effect alone. The graph is pruned to cause, effect, what may be adjusted for, and their ancestors.
     """
+    forbidden = {(arrow.cause, arrow.effect) for arrow in data.config.graph.forbidden}
     graph = declared_graph(data)
     graph.add_edge(edge.cause, edge.effect)
     static = not edge.cause.startswith("events.")
@@ -53,9 +55,9 @@ def graph_for(data: StudyData, edge: Edge, candidates: tuple[str, ...]) -> nx.Di
     for name in candidates:
         if name in after:
             continue
-        graph.add_edge(name, edge.effect)
-        reaches_cause = graph.has_edge(edge.cause, name) or nx.has_path(graph, edge.cause, name)
-        if not reaches_cause and not (static and name.startswith("events.")):
+        if (name, edge.effect) not in forbidden:
+            graph.add_edge(name, edge.effect)
+        if (name, edge.cause) not in forbidden and not (static and name.startswith("events.")):
             graph.add_edge(name, edge.cause)
-    keep = nx.ancestors(graph, edge.cause) | nx.ancestors(graph, edge.effect) | {edge.cause, edge.effect}
-    return graph.subgraph(keep).copy()
+    ends = {edge.cause, edge.effect, *(name for name in candidates if name not in after and name in graph)}
+    return graph.subgraph(ends.union(*(nx.ancestors(graph, name) for name in ends))).copy()

@@ -21,7 +21,7 @@ class Identification:
     Attributes
     ----------
     adjust : names to adjust for, in the study's order.
-    excluded : names left out because they descend from the cause (mediators, colliders).
+    excluded : names left out because they descend from the cause or the effect (mediators, colliders).
     open_path : empty, or the back-door path that no measured column closes, drawn with arrows.
     rescuable : whether rows whose item was drawn at random close that path.
     """
@@ -46,7 +46,7 @@ def identify(data: StudyData, edge: Edge, candidates: tuple[str, ...]) -> Identi
     """
     from dowhy.graph import check_valid_backdoor_set  # DoWhy takes seconds to import: only when something is judged
 
-    after = descendants(data, edge.cause)
+    after = descendants(data, edge)
     excluded = tuple(name for name in candidates if name in after)
     before = tuple(name for name in candidates if name not in after)
     graph = graph_for(data, edge, candidates)

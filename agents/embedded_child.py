@@ -47,6 +47,7 @@ def _start(order: dict[str, Any]) -> Any:
     params.cpuparams.n_threads = order["threads"]
     params.cpuparams_batch.n_threads = order["threads"]
     params.cache_ram_mib = 256
+    params.flash_attn_type = 0  # sums in another order for a prompt read in one go than for one partly in the cache
     params.ui = False
     params.offline = True
     params.cors_origins = "http://127.0.0.1"

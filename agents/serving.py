@@ -53,7 +53,7 @@ def model_file(model: str = "auto") -> Path:
 def embedded_server(
     model: str = "auto",
     *,
-    slots: int | None = None,
+    slots: int = 1,
     context: int = 3072,
     log: Path | None = None,
 ) -> Iterator[Endpoint]:
@@ -64,7 +64,8 @@ def embedded_server(
     model
         "auto", or the path of a GGUF file.
     slots
-        Requests worked on at the same time; by default one per core, 2 to 8.
+        Requests worked on at the same time. With one, a reply depends on its request alone; with more, on what else is
+        being worked on too, since sums are taken in another order, and a tie may fall the other way.
     context
         Tokens of prompt and answer per slot.
     log

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from whyrank.config import StudyConfig
 
+from whyrank.config import StudyConfig
 from whyrank.errors import NameNotFound, nearest
 
 __all__ = ["Attribute", "Finding", "Kind", "Outcome", "Role", "StudyData", "Table"]
@@ -29,8 +29,8 @@ class Attribute:
     ----------
     name : `users.X`, `items.X` or `events.X`.
     kind, role : as in the study file.
-    levels : binary: (reference, level counted as 1); categorical: sorted; ordinal: in the order given; set: sorted values;
-        numeric: empty.
+    levels : binary: (reference, level counted as 1); categorical and set: sorted; ordinal: in the order given; numeric:
+        empty.
     reference : the level others are compared with; "" for numeric and set.
     description : shown to the model and in reports; "" if the study gives none.
     missing : number of missing values in its table.
@@ -85,8 +85,8 @@ class StudyData:
     Attributes
     ----------
     config : the parsed study file; `path` is the file itself.
-    users, items : one row per user/item sorted by key; attribute columns are float64 for numeric (NaN missing) and binary
-        (0.0/1.0/NaN), ordered or unordered `category` of str for categorical and ordinal, `category`-free object column of
+    users, items : one row per user/item sorted by key; attribute columns are float64 for numeric (NaN missing) and
+        binary (0.0/1.0/NaN), ordered or unordered `category` of str for ordinal and categorical, and object columns of
         tuples of str for set. Text columns stay as str. The key is not a column: see `user_ids`, `item_ids`.
     events : one row per exposure in a canonical order, columns `user`, `item` (int32 positions in users/items), `time`
         (datetime64 or NaT, only if the study has it), each outcome (float64), each context attribute (typed as above),

@@ -131,7 +131,7 @@ def _effect(
 def _on(shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) -> Effect:
     """Estimate one arm's effect on all rows of a panel."""
     panel, cause = shared.panel, edge.cause
-    adjust = shared.columns(found.adjust)
+    adjust = shared.adjustment(found.adjust, cause, arm.level)
     if arm.numeric:
         known = arm.rows
         t = np.where(known, arm.values, 0.0)
@@ -145,11 +145,12 @@ def _on(shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) ->
         return partialling_out(np.where(known, panel.y - y_hat, 0.0), t_residual, spread**2 * float(known.mean()))
     if not (arm.rows.any() and arm.reference.any()):
         return blocked_effect(panel.n, "AIPW", 0.0, "no overlap")
-    own = panel.blocks[cause].columns
+    own = np.setdiff1d(panel.blocks[cause].columns, adjust)
     columns = np.sort(np.concatenate([adjust, own]))
     outcome, design = shared.outcome(cause, columns), shared.design(columns)
     place = np.searchsorted(columns, own)
-    at_arm, at_ref = _settings(panel, cause, arm)
+    at_ref = np.zeros(len(own), np.float32)
+    at_arm = (own == _column(panel, cause, arm)).astype(np.float32)
     mu_arm, mu_ref = outcome.at(design, place, at_arm), outcome.at(design, place, at_ref)
     e_arm = _propensity(shared, cause, arm.rows, adjust, f"arm {arm.level}")
     if bool(np.all(arm.rows | arm.reference)):
@@ -165,10 +166,7 @@ def _propensity(shared: SharedNuisances, cause: str, rows: npt.NDArray[np.bool_]
     return shared.treatment(cause, rows.astype(np.float64), adjust, probability=True, name=name).fitted
 
 
-def _settings(panel: Panel, cause: str, arm: Arm) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the design values of the cause's columns at the level and at the reference."""
+def _column(panel: Panel, cause: str, arm: Arm) -> int:
+    """Return the design column that is 1 at the level."""
     block = panel.blocks[cause]
-    at_arm, at_ref = np.zeros(len(block.columns), np.float32), np.zeros(len(block.columns), np.float32)
-    wanted = "" if block.attribute.kind == "binary" else arm.level
-    at_arm[block.levels.index(wanted)] = 1.0
-    return at_arm, at_ref
+    return int(block.columns[block.levels.index("" if block.attribute.kind == "binary" else arm.level)])

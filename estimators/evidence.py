@@ -88,7 +88,7 @@ def gather(
         clusters=", ".join(ways) or "rows",
         overlap=effect.overlap,
         robustness_value=gates.robustness_value(effect) if modifier is None else float("nan"),
-        adjusted_for=found.adjust,
+        adjusted_for=(*found.adjust, *shared.identities(contrast.edge.cause)),
         estimator=effect.estimator,
         smaller_arm=_smaller_arm(panel, contrast.edge, arm, modifier),
         warnings=warnings,
@@ -150,8 +150,9 @@ def _gates(
         within = panel.item if kind == "rows" else None
         checks.append(gates.placebo(effect, codes, within, rng, language=language))
         checks.append(gates.random_common_cause(effect, codes, se, rng, language=language))
-        adjust = shared.columns(found.adjust)
-        place = {name: np.searchsorted(adjust, panel.blocks[name].columns) for name in found.adjust}
+        adjust = shared.adjustment(found.adjust, cause, contrast.level)
+        named = {name: np.intersect1d(panel.blocks[name].columns, adjust) for name in (*found.adjust, cause)}
+        place = {name: np.searchsorted(adjust, columns) for name, columns in named.items() if len(columns)}
         target = _as_number(panel, cause, effect)
         design = shared.design(adjust)
         same = shared.intercepts(cause)
@@ -181,7 +182,7 @@ def _audit(
         effect,
         np.nan_to_num(arm.values),
         shared.panel.y,
-        shared.design(shared.columns(found.adjust)),
+        shared.design(shared.adjustment(found.adjust, contrast.edge.cause, contrast.level)),
         shared.intercepts(contrast.edge.cause),
         se=se,
         discrete=not arm.numeric,

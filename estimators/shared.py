@@ -44,6 +44,14 @@ class SharedNuisances:
         found = [self.panel.blocks[name].columns for name in names if name in self.panel.blocks]
         return np.concatenate(found) if found else np.zeros(0, np.intp)
 
+    def adjustment(self, names: tuple[str, ...], cause: str, level: str) -> Columns:
+        """Return the design columns adjusted for, in order: of the named attributes, and of a set its other values."""
+        columns, block = self.columns(names), self.panel.blocks[cause]
+        if block.attribute.kind != "set":
+            return columns
+        others = [c for c, name in zip(block.columns, block.levels, strict=True) if name not in (level, "missing?")]
+        return np.sort(np.concatenate([columns, np.array(others, np.intp)]))
+
     def design(self, columns: Columns) -> npt.NDArray[np.float32]:
         """Return those columns of the design (the whole design is not copied)."""
         if len(columns) == self.panel.design.shape[1]:
@@ -65,16 +73,17 @@ class SharedNuisances:
             self._folds[kind] = make_folds(codes, self.n_folds, self.rng("folds", kind))
         return self._folds[kind]
 
-    def intercepts(self, cause: str) -> tuple[Codes, ...]:
-        """Return the identities that may have an intercept: those in which the cause varies within."""
+    def identities(self, cause: str) -> tuple[str, ...]:
+        """Return the tables whose rows may have an intercept of their own: those that a cause varies within."""
         kind, _ = self.assigned(cause)
-        ways = (("items", self.panel.item), ("users", self.panel.user))
-        return tuple(codes for table, codes in ways if codes is not None and table != kind and kind != "rows") or (
-            tuple(codes for _, codes in ways if codes is not None) if kind == "rows" and self._repeats() else ()
-        )
+        if self.panel.user is None or self.panel.item is None:
+            return ()
+        return tuple(table for table in ("items", "users") if table != kind)
 
-    def _repeats(self) -> bool:
-        return self.panel.user is not None and self.panel.item is not None
+    def intercepts(self, cause: str) -> tuple[Codes, ...]:
+        """Return the cluster codes of those identities."""
+        codes = {"items": self.panel.item, "users": self.panel.user}
+        return tuple(found for table in self.identities(cause) if (found := codes[table]) is not None)
 
     def penalty(self, columns: Columns) -> Floats:
         """Return the ridge penalty of each column: half a cluster's worth of rows of the table it varies in."""

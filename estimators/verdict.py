@@ -62,7 +62,7 @@ def decide(
     interval = say(language, "interval", estimate=e.estimate, low=e.ci_low, high=e.ci_high)
     if smallest_effect > 0 and -smallest_effect < e.ci_low and e.ci_high < smallest_effect:
         return "refuted", (say(language, "equivalent", smallest=smallest_effect, interval=interval),)
-    columns = len(e.adjusted_for)
+    adjusted = _adjusted(e, language)
     if q_value <= fdr:
         if failed:
             doubts = (say(language, "but", why=check.detail) for check in failed)
@@ -71,13 +71,23 @@ def decide(
         if claimed_sign and (e.estimate > 0) != (claimed_sign == "+"):
             claimed = say(language, "raises" if claimed_sign == "+" else "lowers")
             return "refuted", (say(language, "other sign", claimed=claimed, way=way, interval=interval),)
-        adjusted = say(language, "validated", way=way, columns=columns, naive=e.naive)
-        return "validated", (adjusted, say(language, "not refuted"))
+        kept = say(language, "validated", way=way, adjusted=adjusted, naive=e.naive)
+        return "validated", (kept, say(language, "not refuted"))
     gone = e.p_value > fdr and e.naive_significant and abs(e.estimate) < abs(e.naive) / 2
     if gone and not e.ci_low <= e.naive <= e.ci_high:
-        return "refuted", (say(language, "naive", naive=e.naive, columns=columns),)
+        return "refuted", (say(language, "naive", naive=e.naive, adjusted=adjusted),)
     doubt = say(language, "many tests", p=e.p_value, q=q_value) if e.p_value <= fdr else say(language, "no telling")
     return "inconclusive", (doubt, *_what_it_takes(e, carriers, smallest_effect, language))
+
+
+def _adjusted(e: Estimate, language: Language) -> str:
+    """Say what was adjusted for: columns, and items or users as such."""
+    columns = [name for name in e.adjusted_for if "." in name]
+    identities = [say(language, name) for name in e.adjusted_for if "." not in name]
+    if not identities:
+        return say(language, "columns", count=len(columns))
+    joined = say(language, "and").join(identities)
+    return say(language, "columns and identities", count=len(columns), identities=joined)
 
 
 def _what_it_takes(e: Estimate, carriers: str, smallest_effect: float, language: Language) -> list[str]:

@@ -11,9 +11,15 @@ Language = Literal["en", "zh"]
 _SENTENCES: dict[str, tuple[str, str]] = {
     # verdicts
     "validated": (
-        "{way} it after adjustment for {columns} columns (unadjusted: {naive:+.3g})",
-        "调整 {columns} 列之后仍然{way}（未调整：{naive:+.3g}）",
+        "{way} it after adjustment for {adjusted} (unadjusted: {naive:+.3g})",
+        "调整{adjusted}之后仍然{way}（未调整：{naive:+.3g}）",
     ),
+    "columns": ("{count} columns", "{count} 列"),
+    "columns and identities": (
+        "{count} columns and for what is lasting in {identities}",
+        "{count} 列以及{identities}自身的固有差异",
+    ),
+    "and": (" and ", "与"),
     "not refuted": ("no attempt to refute it succeeded", "所有反驳尝试均未成功"),
     "other sign": (
         "claimed that it {claimed} it, but the data say that it {way} it: {interval}",
@@ -26,8 +32,8 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "seen": ("an effect of {interval} was seen", "观察到效应 {interval}"),
     "but": ("but {why}", "但是{why}"),
     "naive": (
-        "unadjusted it looks like {naive:+.3g}, but adjustment for {columns} columns takes that away",
-        "未调整时看似 {naive:+.3g}，但调整 {columns} 列之后不复存在",
+        "unadjusted it looks like {naive:+.3g}, but adjustment for {adjusted} takes that away",
+        "未调整时看似 {naive:+.3g}，但调整{adjusted}之后不复存在",
     ),
     "many tests": (
         "p = {p:.2g} alone, but q = {q:.2g} once all tests of the run are counted",

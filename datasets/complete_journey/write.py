@@ -28,7 +28,7 @@ _FILES = ("transactions", "products", "promotions", "demographics")
 
 
 def write_complete_journey(
-    folder: Path | str, *, seed: int = 7, categories: int = 140, visits: int | None = 3_500, quiet: bool = False
+    folder: Path | str, *, seed: int = 7, categories: int = 140, visits: int | None = 8_000, quiet: bool = False
 ) -> Path:
     """Write users, items, events and `whyrank.toml` of Complete Journey into `folder`; return the study file.
 

@@ -48,8 +48,8 @@ class Estimate:
 
     `blocked` is empty, or says in one sentence why the effect cannot be identified. `naive_significant` tells whether
     the unadjusted contrast differs from zero at 5 % with the same clusters. `smaller_arm` counts the clusters of the
-    cause (items, users or rows) in the smaller arm. `adjusted_for` holds attributes, and `items` or `users` where what is
-    lasting in each of them was adjusted for too.
+    cause (items, users or rows) in the smaller arm. `adjusted_for` holds attributes, and `items` or `users` where what
+    is lasting in each of them was adjusted for too.
     """
 
     contrast: Contrast

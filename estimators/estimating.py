@@ -19,7 +19,7 @@ from whyrank.estimators.identify import Identification, identify
 from whyrank.estimators.panel import Floats, Panel, build_panel, grain_of
 from whyrank.estimators.shared import Columns, SharedNuisances
 
-__all__ = ["estimate_edges"]
+__all__ = ["estimate_edges", "judgeable"]
 
 _SLICE_SHARE = 2.0
 """A randomised slice is preferred when its standard error is at most this many times that of all rows."""
@@ -46,8 +46,7 @@ def estimate_edges(
     InputError
         If an edge names something that the study doesn't have, or the log's kind isn't supported.
     """
-    if data.config.events.kind == "purchases":
-        raise InputError("events.kind = 'purchases' can't be judged by this version: it needs rows that weren't bought")
+    judgeable(data)
     wanted = sorted(set(edges), key=lambda e: (grain_of(e), e.effect, e.cause.split(".", 1)[0], e.cause, str(e)))
     for edge in wanted:
         for name in filter(None, (edge.cause, edge.modifier)):
@@ -58,6 +57,18 @@ def estimate_edges(
         if known is None or known[0] != place:
             known = place, SharedNuisances(build_panel(data, group[0].effect, place[0]), data.config.study.seed)
         yield from _estimate_cause(data, known[1], group, progress)
+
+
+def judgeable(data: StudyData) -> None:
+    """Raise an error if the log is of a kind that can't be judged.
+
+    Raises
+    ------
+    InputError
+        If the log holds purchases only.
+    """
+    if data.config.events.kind == "purchases":
+        raise InputError("events.kind = 'purchases' can't be judged by this version: it needs rows that weren't bought")
 
 
 def _by_cause(edges: Sequence[Edge]) -> Iterator[list[Edge]]:
@@ -82,7 +93,7 @@ def _estimate_cause(
         return
     found = identify(data, plain, tuple(name for name in panel.blocks if name != plain.cause))
     with threadpool_limits(limits=1):
-        workings = [(c, arm, *_effect(data, shared, plain, arm, found)) for c, arm in base_contrasts(panel, plain)]
+        workings = [(c, *_effect(data, shared, plain, arm, found)) for c, arm in base_contrasts(panel, plain)]
     for edge in edges:
         if progress:
             progress(edge)
@@ -91,7 +102,7 @@ def _estimate_cause(
             continue
         out = []
         with threadpool_limits(limits=1):
-            for contrast, arm, effect, where, everywhere in workings:
+            for contrast, effect, where, arm, everywhere in workings:
                 if edge.modifier is None:
                     out.append(gather(data, where, contrast, effect, found, arm, all_rows=everywhere))
                     continue
@@ -103,8 +114,8 @@ def _estimate_cause(
 
 def _effect(
     data: StudyData, shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification
-) -> tuple[Effect, SharedNuisances, float | None]:
-    """Return one arm's effect, the rows it was estimated on, and, if those are a slice, the effect on all rows.
+) -> tuple[Effect, SharedNuisances, Arm, float | None]:
+    """Return one arm's effect, the rows it was estimated on, the arm there, and, if a slice, the effect on all rows.
 
     A slice of exposures whose item was drawn at random closes every path into an attribute of the item, so it rescues
     what the columns can't identify; where both will do, it is preferred when it alone is precise enough.
@@ -113,19 +124,19 @@ def _effect(
     open_path = blocked_effect(panel.n, "none", 0.0, "open path")
     everything = open_path if found.open_path else _on(shared, edge, arm, found)
     if drawn is None or not edge.cause.startswith("items.") or drawn.sum() < _MIN_SLICE:
-        return everything, shared, None
+        return everything, shared, arm, None
     if drawn.all():
-        return (_on(shared, edge, arm, found) if found.open_path else everything), shared, None
+        return (_on(shared, edge, arm, found) if found.open_path else everything), shared, arm, None
     part = SharedNuisances(panel.take(drawn), shared.seed, shared.n_folds)
     arm_there = next(a for a in arms(part.panel, edge.cause) if a.level == arm.level)
     on_slice = _on(part, edge, arm_there, found)
     if on_slice.blocked:
-        return everything, shared, None
+        return everything, shared, arm, None
     if everything.blocked:
-        return on_slice, part, float("nan")
+        return on_slice, part, arm_there, float("nan")
     if standard_error(data, part.panel, on_slice) <= _SLICE_SHARE * standard_error(data, panel, everything):
-        return on_slice, part, everything.estimate
-    return everything, shared, None
+        return on_slice, part, arm_there, everything.estimate
+    return everything, shared, arm, None
 
 
 def _on(shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) -> Effect:

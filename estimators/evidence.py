@@ -49,7 +49,8 @@ def gather(
         naive = modified(naive, modifier.values, numeric=modifier.numeric)
     warnings = _warnings(data, panel, found, language)
     if all_rows is not None:
-        warnings = (*warnings, say(language, "slice", rows=panel.n, other=all_rows))
+        slice_of = "slice" if np.isfinite(all_rows) else "slice alone"
+        warnings = (*warnings, say(language, slice_of, rows=panel.n, other=all_rows))
     if effect.blocked:
         why = say(language, effect.blocked, path=found.open_path)
         return _blocked(data, panel, contrast, why, effect.overlap, found.adjust, warnings)

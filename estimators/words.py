@@ -143,6 +143,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "estimated on the {rows:,} exposures whose item was drawn at random (all rows: {other:+.3g})",
         "仅用随机展示的 {rows:,} 次曝光估计（全部行：{other:+.3g}）",
     ),
+    "slice alone": (
+        "estimated on the {rows:,} exposures whose item was drawn at random (on all rows it can't be identified)",
+        "仅用随机展示的 {rows:,} 次曝光估计（在全部行上无法识别）",
+    ),
 }
 
 

@@ -11,8 +11,15 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from whyrank.config import EventsConfig, GraphConfig, ItemsConfig, StudyConfig, StudySection, UsersConfig
-from whyrank.config import ValidationConfig
+from whyrank.config import (
+    EventsConfig,
+    GraphConfig,
+    ItemsConfig,
+    StudyConfig,
+    StudySection,
+    UsersConfig,
+    ValidationConfig,
+)
 from whyrank.datasets.study_data import Attribute, Kind, Outcome, StudyData
 from whyrank.edge import Contrast, Edge, Hypothesis
 from whyrank.estimators.effects import Effect, partialling_out

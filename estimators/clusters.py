@@ -36,7 +36,8 @@ def two_way_se(influence: Floats, ways: Sequence[Codes], pair: Codes | None = No
     Parameters
     ----------
     influence : centred influence values, shape (n,).
-    ways : one or two arrays of cluster codes; none means independent rows.
+    ways : one or two arrays of cluster codes; none means independent rows. Where all rows are of one cluster there is
+        nothing to tell the error from: NaN.
     pair : codes of the intersection, needed for two ways.
 
     References
@@ -46,6 +47,8 @@ def two_way_se(influence: Floats, ways: Sequence[Codes], pair: Codes | None = No
     n = len(influence)
     if not ways:
         return float(np.sqrt(influence @ influence / max(n - 1, 1) / n))
+    if any(codes.min() == codes.max() for codes in ways):
+        return float("nan")  # the influence of a single cluster sums to zero, and says nothing of others
     parts = [_variance(influence, codes) for codes in ways]
     total = parts[0]
     if len(parts) == 2:

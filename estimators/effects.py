@@ -207,6 +207,8 @@ def naive_levels(y: Floats, arm: Mask, reference: Mask) -> Effect:
 def naive_numeric(y: Floats, t: Floats) -> Effect:
     """Return the slope of the outcome on a numeric cause, with nothing adjusted for (NaN: the row doesn't count)."""
     known = np.isfinite(t)
+    if not known.any():
+        return blocked_effect(len(y), "naive", 0.0, "constant")
     t_residual = np.where(known, t - t[known].mean(), 0.0)
     y_residual = np.where(known, y - y[known].mean(), 0.0)
     return partialling_out(y_residual, t_residual, float(np.mean(t_residual**2)))

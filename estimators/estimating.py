@@ -14,7 +14,7 @@ from whyrank.errors import InputError
 from whyrank.estimators.contrasts import Arm, arms, base_contrasts, with_modifier
 from whyrank.estimators.effects import Effect, aipw, blocked_effect, partialling_out
 from whyrank.estimators.estimate import Estimate
-from whyrank.estimators.evidence import constant, gather, standard_error
+from whyrank.estimators.evidence import gather, nothing_to_compare, standard_error
 from whyrank.estimators.identify import Identification, identify
 from whyrank.estimators.panel import Floats, Panel, build_panel, grain_of
 from whyrank.estimators.shared import Columns, SharedNuisances
@@ -87,9 +87,10 @@ def _estimate_cause(
 ) -> Iterator[tuple[Edge, list[Estimate]]]:
     """Estimate all edges of one cause on one outcome: the cause's effect is computed once for all its modifiers."""
     panel, plain = shared.panel, Edge(edges[0].cause, edges[0].effect)
-    if plain.cause not in panel.blocks:
+    varies = panel.n > 0 and bool(np.any(panel.y != panel.y[0]))
+    if not varies or not _compares(panel, plain.cause):
         for edge in edges:
-            yield edge, [constant(data, panel, edge)]
+            yield edge, [nothing_to_compare(data, panel, edge, plain.cause if varies else plain.effect)]
         return
     found = identify(data, plain, tuple(name for name in panel.blocks if name != plain.cause))
     with threadpool_limits(limits=1):
@@ -97,8 +98,8 @@ def _estimate_cause(
     for edge in edges:
         if progress:
             progress(edge)
-        if edge.modifier is not None and edge.modifier not in panel.blocks:
-            yield edge, [constant(data, panel, edge)]
+        if edge.modifier is not None and not _compares(panel, edge.modifier):
+            yield edge, [nothing_to_compare(data, panel, edge, edge.modifier)]
             continue
         out = []
         with threadpool_limits(limits=1):
@@ -110,6 +111,11 @@ def _estimate_cause(
                     named = with_modifier(contrast, edge.modifier, m)
                     out.append(gather(data, where, named, effect, found, arm, modifier=m, all_rows=everywhere))
         yield edge, out
+
+
+def _compares(panel: Panel, name: str) -> bool:
+    """Whether an attribute has anything to compare in the panel: it varies, and some level isn't rare."""
+    return name in panel.blocks and bool(arms(panel, name))
 
 
 def _effect(
@@ -143,12 +149,16 @@ def _on(shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) ->
     """Estimate one arm's effect on all rows of a panel."""
     panel, cause = shared.panel, edge.cause
     adjust = shared.adjustment(found.adjust, cause, arm.level)
+    if shared.determined(cause, arm.values, adjust):
+        return blocked_effect(panel.n, "none", 0.0, "determined")
     if arm.numeric:
         known = arm.rows
+        if not known.any():
+            return blocked_effect(panel.n, "partialling-out", 0.0, "constant")
         t = np.where(known, arm.values, 0.0)
         centre, spread = float(t[known].mean()), float(t[known].std())
         if not spread > 0:
-            return blocked_effect(panel.n, "partialling-out", 0.0, "determined")
+            return blocked_effect(panel.n, "partialling-out", 0.0, "constant")
         z = np.where(known, (t - centre) / spread, 0.0)
         t_hat = shared.treatment(cause, z, adjust, probability=False, name="unit").fitted
         y_hat = shared.outcome(cause, adjust).fitted

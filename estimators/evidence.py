@@ -17,7 +17,7 @@ from whyrank.estimators.panel import Codes, Floats, Panel
 from whyrank.estimators.shared import SharedNuisances
 from whyrank.estimators.words import Language, say
 
-__all__ = ["constant", "gather", "standard_error"]
+__all__ = ["gather", "nothing_to_compare", "standard_error"]
 
 
 def gather(
@@ -52,7 +52,7 @@ def gather(
         slice_of = "slice" if np.isfinite(all_rows) else "slice alone"
         warnings = (*warnings, say(language, slice_of, rows=panel.n, other=all_rows))
     if effect.blocked:
-        why = say(language, effect.blocked, path=found.open_path)
+        why = say(language, effect.blocked, path=found.open_path, name=contrast.edge.cause)
         return _blocked(data, panel, contrast, why, effect.overlap, found.adjust, warnings)
     ways = _ways(data, panel)
     se = standard_error(data, panel, effect)
@@ -97,10 +97,9 @@ def gather(
     )
 
 
-def constant(data: StudyData, panel: Panel, edge: Edge) -> Estimate:
-    """Return the estimate of an edge whose cause or modifier doesn't vary in the panel."""
-    name = edge.modifier if edge.modifier and edge.modifier not in panel.blocks else edge.cause
-    why = say(data.config.study.language, "constant", name=name)
+def nothing_to_compare(data: StudyData, panel: Panel, edge: Edge, name: str) -> Estimate:
+    """Return the estimate of an edge of which `name`, an end or the modifier, has nothing to compare in the panel."""
+    why = say(data.config.study.language, "all rare" if name in panel.blocks else "constant", name=name)
     return _blocked(data, panel, Contrast(edge), why, 0.0, (), panel.warnings)
 
 

@@ -100,7 +100,12 @@ class Nuisance:
 
 
 def make_folds(codes: Codes, n_folds: int, rng: np.random.Generator) -> npt.NDArray[np.int8]:
-    """Deal whole clusters into folds of about equal numbers of clusters; returns the fold of each row, shape (n,)."""
+    """Deal whole clusters into folds of about equal numbers of clusters; returns the fold of each row, shape (n,).
+
+    A single cluster can't be dealt out: then its rows are.
+    """
+    if codes.min() == codes.max():
+        codes = np.arange(len(codes), dtype=np.int32)
     groups = int(codes.max()) + 1
     deal = np.arange(groups) % n_folds
     return rng.permutation(deal).astype(np.int8)[codes]
@@ -132,7 +137,7 @@ def fit_nuisance(
     count = int(folds.max()) + 1
     fit = _fit_logistic if probability else _fit_linear
     base, coefficients = fit(target, design, folds, count, penalty, intercepts, rng)
-    if not trees:
+    if not trees or design.shape[1] == 0:
         return Nuisance(_link(base, probability), coefficients, 0.0, folds)
     correction, boosters = _fit_trees(target, base[0], base[1], design, folds, count, probability, rng)
     share = _tree_share(target, base[0], correction, probability) if boosters else 0.0

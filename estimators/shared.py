@@ -15,6 +15,9 @@ __all__ = ["SharedNuisances"]
 
 Columns = npt.NDArray[np.intp]
 
+DETERMINED_ROWS = 5_000
+"""Rows on which it is tried whether the adjustment columns determine a cause."""
+
 
 @dataclass
 class SharedNuisances:
@@ -51,6 +54,29 @@ class SharedNuisances:
             return columns
         others = [c for c, name in zip(block.columns, block.levels, strict=True) if name not in (level, "missing?")]
         return np.sort(np.concatenate([columns, np.array(others, np.intp)]))
+
+    def determined(self, cause: str, values: Floats, columns: Columns) -> bool:
+        """Whether the adjustment columns of the cause's own table fix its values exactly, as a linear combination.
+
+        A penalised regression never fits exactly, so what it leaves over would pass for free variation.
+
+        Parameters
+        ----------
+        cause, values : the cause and its value in each row, shape (n,); NaN where the row doesn't count.
+        columns : the design columns adjusted for.
+        """
+        kind, codes = self.assigned(cause)
+        rows = np.flatnonzero(np.isfinite(values))
+        rows = rows[np.unique(codes[rows], return_index=True)[1]]
+        rows = rows[:: len(rows) // DETERMINED_ROWS + 1]
+        same = [block.columns for name, block in self.panel.blocks.items() if kind in ("rows", name.split(".", 1)[0])]
+        X = self.panel.design[np.ix_(rows, np.intersect1d(columns, np.concatenate(same)))].astype(np.float64)
+        if len(rows) <= X.shape[1] + 1:
+            return False
+        t = values[rows] - values[rows].mean()
+        X = X - X.mean(axis=0)
+        left = t - X @ np.linalg.lstsq(X, t, rcond=1e-6)[0]
+        return bool(t @ t > 0 and left @ left <= 1e-6 * (t @ t))
 
     def design(self, columns: Columns) -> npt.NDArray[np.float32]:
         """Return those columns of the design (the whole design is not copied)."""

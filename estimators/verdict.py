@@ -5,6 +5,7 @@ verdict              when (the first line that applies)
 ===================  =====================================================================================
 unidentifiable       identification is blocked, or (almost) no row could have had the other level
 inconclusive         fewer than 10 clusters carry the smaller arm (scope "items like these")
+inconclusive         all rows are of one user or item, which is all there is to tell the error from
 refuted              the interval lies inside ± smallest_effect
 inconclusive         q ≤ fdr, but a gate failed
 refuted              q ≤ fdr, every gate passed, and the sign is not the claimed one
@@ -59,6 +60,8 @@ def decide(
     if e.smaller_arm < MIN_CARRIERS and e.scope == "items like these":
         what = say(language, carriers if carriers != "events" else "users or items")
         return "inconclusive", (say(language, "few", count=e.smaller_arm, what=what),)
+    if not math.isfinite(e.se):
+        return "inconclusive", (say(language, "no error"),)
     interval = say(language, "interval", estimate=e.estimate, low=e.ci_low, high=e.ci_high)
     if smallest_effect > 0 and -smallest_effect < e.ci_low and e.ci_high < smallest_effect:
         return "refuted", (say(language, "equivalent", smallest=smallest_effect, interval=interval),)

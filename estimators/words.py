@@ -44,6 +44,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "only {count} {what} carry it: too few to speak of others like them",
         "只有 {count} 个{what}具有该特征：太少，无法推及同类",
     ),
+    "no error": (
+        "how sure it is can't be told: all rows belong to one user or item",
+        "无法判断其误差：所有行都属于同一用户或商品",
+    ),
     "could find": ("this log can find effects of {found:.2g} and more", "此日志可发现 {found:.2g} 及以上的效应"),
     "would take": (
         "one of {target:.2g} would take about {need} {unit} (there are {have:,})",
@@ -75,6 +79,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "group lacks arm": ("a group of the modifier lacks an arm", "修饰变量的某一组缺少一个水平"),
     "modifier constant": ("the modifier doesn't vary in the rows that count", "修饰变量在有效行中没有变化"),
+    "all rare": ("no level of {name} has enough rows of its own", "{name} 没有任何水平具有足够的行"),
     "constant": ("{name} does not vary in the rows that count", "{name} 在有效行中没有变化"),
     # gates
     "overlap": ("{share:.0%} of rows could have had either level", "{share:.0%} 的行可能处于任一水平"),

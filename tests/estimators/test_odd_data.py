@@ -109,14 +109,14 @@ def test_a_cause_alone_in_its_study(lab: Lab) -> None:
 def test_a_cause_that_the_adjustment_columns_determine(lab: Lab, items: int, kind: str) -> None:
     rng = np.random.default_rng(3)
     x, level = rng.normal(size=items), rng.integers(0, 3, items)
-    columns: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "numeric": {"k": x, "same": 3 - 2 * x},
         "binary": {"k": (x > 0).astype(np.float64), "same": (x <= 0).astype(np.float64)},
         "categorical": {"k": ["pqr"[j] for j in level], "same": ["stu"[j] for j in level]},
-    }[kind]
+    }
     events: dict[str, Any] = {"user": rng.integers(0, 100, 6_000), "item": rng.integers(0, items, 6_000)}
     events["y"] = x[events["item"]] + level[events["item"]] + rng.normal(size=6_000)
-    data = lab.study({}, columns | {"other": rng.normal(size=items)}, events, n_users=100)
+    data = lab.study({}, kinds[kind] | {"other": rng.normal(size=items)}, events, n_users=100)
     for found in lab.estimates(data, "items.k -> events.y"):
         assert "determine the cause" in found.blocked
 

@@ -264,14 +264,42 @@ def test_random_items_rescue_what_the_columns_cannot_identify(lab: Lab) -> None:
     assert rescued.n == int(drawn.sum())
     assert abs(rescued.estimate - 0.3) <= 3 * rescued.se
     assert any("drawn at random" in warning for warning in rescued.warnings)
-    preferred = lab.estimate(
-        lab.study({}, {"sale": sale}, columns | {"randomised": drawn}, n_users=500), "items.sale -> events.y"
-    )
-    everything = lab.estimate(lab.study({}, {"sale": sale}, columns, n_users=500), "items.sale -> events.y")
-    assert everything.estimate > 1
-    assert preferred.population in ("randomised rows", "all rows")
     context = lab.study({"age": rng.normal(size=500)}, {"sale": sale}, columns | {"randomised": drawn}, n_users=500)
     assert lab.estimate(context, "users.age -> events.y").population == "all rows"
+
+
+@pytest.mark.xfail(strict=True, reason="a random slice that contradicts all rows is not a gate yet")
+def test_a_random_slice_that_contradicts_all_rows_holds_a_verdict_back(lab: Lab) -> None:
+    """As above, but nobody declared the hours: all rows say 1.4, the random tenth says .3, which is true."""
+    rng = np.random.default_rng(8)
+    items, rows = 200, 20_000
+    sale = pick(rng, np.full(items, 0.5))
+    drawn = pick(rng, np.full(rows, 0.1))
+    eager = rng.normal(size=rows)
+    wanted = rng.random(rows) < np.where(drawn > 0, 0.5, 1 / (1 + np.exp(-2 * eager)))
+    item = np.where(wanted, rng.choice(np.flatnonzero(sale == 1), rows), rng.choice(np.flatnonzero(sale == 0), rows))
+    y = 0.3 * sale[item] + eager + 0.5 * rng.normal(size=rows)
+    events = {"user": rng.integers(0, 500, rows), "item": item, "y": y, "randomised": drawn}
+    (verdict,) = lab.verdicts(lab.study({}, {"sale": sale}, events, n_users=500), "items.sale -> events.y")
+    assert verdict.verdict != "validated" or abs(verdict.estimate.estimate - 0.3) <= 3 * verdict.estimate.se
+
+
+@pytest.mark.xfail(strict=True, reason="shrunken intercepts take out only part of what is lasting in users or items")
+@pytest.mark.parametrize("cause", ["items.sale", "events.top"])
+def test_what_is_lasting_in_users_confounds_nothing(lab: Lab, cause: str) -> None:
+    """Eager users, whom no column marks, are shown sale items on top; neither does anything."""
+    rng = np.random.default_rng(9)
+    users, items, rows = 600, 200, 12_000
+    eager = rng.normal(size=users)
+    sale = pick(rng, np.full(items, 0.5))
+    user = rng.integers(0, users, rows)
+    wanted = rng.random(rows) < 1 / (1 + np.exp(-eager[user]))
+    item = np.where(wanted, rng.choice(np.flatnonzero(sale == 1), rows), rng.choice(np.flatnonzero(sale == 0), rows))
+    top = pick(rng, 1 / (1 + np.exp(-eager[user])))
+    y = 0.5 * eager[user] + rng.normal(size=rows)
+    data = lab.study({}, {"sale": sale}, {"user": user, "item": item, "y": y, "top": top}, n_users=users)
+    found = lab.estimate(data, f"{cause} -> events.y")
+    assert abs(found.estimate) <= 3 * found.se
 
 
 def small(folder: Path, **options: Any) -> StudyData:

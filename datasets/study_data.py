@@ -141,6 +141,13 @@ class StudyData:
             raise NameNotFound(f"no outcome {name!r} in this study{nearest(full, self.outcomes)}")
         return self.outcomes[full]
 
+    def title(self, item: str) -> str:
+        """Return the first text of an item, on which lists go by; "" if the study has none."""
+        if not self.texts:
+            return ""
+        text = self.items[self.texts[0]].iloc[self.item_index[item]]
+        return text if isinstance(text, str) else ""
+
     @cached_property
     def user_index(self) -> dict[str, int]:
         """Position of each user id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from whyrank.ranker.context import Context, ContextLike, read_context
 from whyrank.ranker.explain import Contribution, Explanation
 from whyrank.ranker.rank import RECOMMEND_COLUMNS, Ranker
 from whyrank.ranker.weights import WEIGHT_COLUMNS, Weights, causal_weights, fit_weights
@@ -9,10 +10,13 @@ from whyrank.ranker.weights import WEIGHT_COLUMNS, Weights, causal_weights, fit_
 __all__ = [
     "RECOMMEND_COLUMNS",
     "WEIGHT_COLUMNS",
+    "Context",
+    "ContextLike",
     "Contribution",
     "Explanation",
     "Ranker",
     "Weights",
     "causal_weights",
     "fit_weights",
+    "read_context",
 ]

@@ -41,9 +41,9 @@ class Contribution:
         """Return one sentence: `price = 5 raises dwell by 0.3 against an average item (validated).`"""
         size = f"{abs(self.contribution):.3g}"
         up = self.contribution > 0
-        fact = f"{_short(self.attribute)} = {self.value}"
-        if f"[{self.level}]" in self.edge and self.level not in self.value.split(", "):
-            fact += f"（不是 {self.level}）" if language == "zh" else f", not {self.level},"
+        fact = self._fact(language)
+        if self._lacks_level and language == "en":
+            fact += ","
         target = _target(outcome, scale, language)
         who = f"{_short(self.modifier)} = {self.modifier_value}"
         if language == "zh":
@@ -58,6 +58,23 @@ class Contribution:
         return (
             f"{fact} {'raises' if up else 'lowers'} {target} by {size} against an average {average} ({self.verdict})."
         )
+
+    def brief(self, language: Language = "en") -> str:
+        """Return what counts, without by how much: `price = 5`, with a modifier `price = 5 where new_user = 1`."""
+        if not self.modifier:
+            return self._fact(language)
+        who = f"{_short(self.modifier)} = {self.modifier_value}"
+        return f"{self._fact(language)}（{who} 时）" if language == "zh" else f"{self._fact(language)} where {who}"
+
+    @property
+    def _lacks_level(self) -> bool:
+        return f"[{self.level}]" in self.edge and self.level not in self.value.split(", ")
+
+    def _fact(self, language: Language) -> str:
+        fact = f"{_short(self.attribute)} = {self.value}"
+        if self._lacks_level:
+            fact += f"（不是 {self.level}）" if language == "zh" else f", not {self.level}"
+        return fact
 
 
 @dataclass(frozen=True)
@@ -90,7 +107,20 @@ class Explanation:
         told = [c.sentence(self.outcome, self.scale, language) for c in self.contributions if c.contribution]
         return [*told, _base_sentence(self, language)]
 
+    def brief(self, language: Language = "en", *, most: int = 3) -> list[tuple[float, str]]:
+        """Return the strongest contributions, then the base with what is left: amounts that add up to the score."""
+        moving = [c for c in self.contributions if c.contribution]
+        left = len(moving) - most
+        rest = self.score - sum(c.contribution for c in moving[:most])
+        name = _BASE_NAMES.get(self.base_name, {}).get(language, self.base_name)
+        if left > 0:
+            name += (
+                f"，及另外 {left} 项较小的影响" if language == "zh" else f", and {left} weaker effect{'s' * (left > 1)}"
+            )
+        return [*((c.contribution, c.brief(language)) for c in moving[:most]), (rest, name)]
 
+
+_BASE_NAMES: dict[str, dict[Language, str]] = {"popularity": {"en": "popularity", "zh": "热度"}}
 _VERDICTS_ZH = {"validated": "已验证", "refuted": "已否定", "inconclusive": "尚无定论", "unidentifiable": "无法识别"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from whyrank.datasets.study_data import Attribute, StudyData
-from whyrank.errors import InputError, NameNotFound, nearest
+from whyrank.errors import InputError, nearest
 
-__all__ = ["column_values", "context_values", "fill_missing", "number_of", "shown_value"]
+__all__ = ["canonical_value", "column_values", "fill_missing", "number_of", "shown_value"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -77,8 +76,9 @@ def number_of(attribute: Attribute, level: str, value: Any) -> float:
 def _as_level(attribute: Attribute, value: Any) -> str:
     """Return the level that a value means; 0/1 and true/false always mean the levels of a binary attribute."""
     candidates = [str(value).strip()]
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        candidates.append(str(int(value)))
+    whole = candidates[0].removesuffix(".0")
+    if whole.isdecimal():  # a column of whole numbers with a gap is written 1.0, 0.0
+        candidates.append(whole)
     folded = {level.casefold(): level for level in attribute.levels}
     for candidate in candidates:
         if candidate in attribute.levels:
@@ -93,27 +93,22 @@ def _as_level(attribute: Attribute, value: Any) -> str:
     )
 
 
-def context_values(data: StudyData, context: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a passed context by full name (`events.X`), its names and values checked.
+def canonical_value(attribute: Attribute, value: Any) -> Any:
+    """Return a value as the study's tables hold it: a number, a level, a tuple, or None if it is missing.
 
     Raises
     ------
-    NameNotFound
-        If a name is no context attribute of the study.
     InputError
-        If a value is not one of its attribute's.
+        If the value is not one of the attribute's.
     """
-    known = [name for name, a in data.attributes.items() if a.table == "events"]
-    found: dict[str, Any] = {}
-    for key, value in (context or {}).items():
-        name = key if key.startswith("events.") else f"events.{key}"
-        if name not in known:
-            listed = f": expected one of {', '.join(known)}" if known else ": this study has none"
-            raise NameNotFound(f"no context attribute {key!r}{nearest(name, known)}{listed}")
-        attribute = data.attributes[name]
-        number_of(attribute, attribute.levels[-1] if attribute.levels else "", value)
-        found[name] = value
-    return found
+    if attribute.kind == "set":
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split("|"))
+        return tuple(value) if isinstance(value, tuple | list | set | frozenset) else None
+    number = number_of(attribute, "", value)
+    if np.isnan(number):
+        return None
+    return number if attribute.kind in ("numeric", "binary") else _as_level(attribute, value)
 
 
 def shown_value(attribute: Attribute, value: Any) -> str:

@@ -3,8 +3,9 @@ r"""Scores and top-N lists in which only validated effects move an item.
 .. math:: r_{ui} = base_i + strength \cdot \sum_k w_{uk}\,(h_{ik} - \bar h_k)
 
 with h the item's attributes and h-bar_k their mean over the items of the catalogue. A missing value counts as the
-mean. A context attribute enters with the value that the caller passes, less its mean over the exposures; it moves all
-items alike. An attribute of the user would add the same to every item: it carries a weight, but is left out of scores.
+mean. A context attribute enters with the value that the caller passes, less its mean over the exposures: one value for
+all items moves them alike, a plan with a value per item changes the order. An attribute of the user would add the same
+to every item: it carries a weight, but is left out of scores.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from whyrank.errors import InputError, NameNotFound, WhyRankWarning, nearest
 from whyrank.estimators.estimate import Judgement
 from whyrank.ranker.audience import Audience, audience
 from whyrank.ranker.base import fit_base
+from whyrank.ranker.context import Context, ContextLike, read_context
 from whyrank.ranker.explain import Contribution, Explanation
-from whyrank.ranker.features import context_values, number_of, shown_value
+from whyrank.ranker.features import shown_value
 from whyrank.ranker.topn import top_n
 from whyrank.ranker.weights import distinct_rows, fit_weights
 
@@ -111,7 +113,7 @@ class Ranker:
         *,
         k: int = 10,
         include_seen: bool | None = None,
-        context: Mapping[str, Any] | None = None,
+        context: ContextLike | None = None,
     ) -> pd.DataFrame:
         """Return the best items of each user.
 
@@ -125,7 +127,10 @@ class Ranker:
         include_seen
             Whether to keep items with a positive outcome for the user; by default what the ranker was made with.
         context
-            Values of the exposure's attributes, with or without `events.`.
+            Values of the exposure's attributes by name, with or without `events.`: the same for all items. Or a table
+            with a value per item: the item's id in `item_id` (or in a column called like the key of the study's items)
+            and a column per attribute. Items that the table doesn't list, and empty cells, count as the log's mean.
+            What `read_context` returns will do too, and is checked once.
 
         Returns
         -------
@@ -136,27 +141,27 @@ class Ranker:
         Raises
         ------
         NameNotFound
-            If a user or a context attribute isn't in the study.
+            If a user, an item or a context attribute isn't in the study.
         InputError
-            If `k` isn't a positive whole number, or a value is not one of its attribute's.
+            If `k` isn't a positive whole number, a value is not one of its attribute's, or the context has no column of
+            items or one twice.
         """
         return self._recommend(audience(self.data, self.weights, users), k, include_seen, context)
 
     def recommend_all(
-        self, k: int = 10, *, include_seen: bool | None = None, context: Mapping[str, Any] | None = None
+        self, k: int = 10, *, include_seen: bool | None = None, context: ContextLike | None = None
     ) -> pd.DataFrame:
         """Return the best items of every user of the study; see `recommend`."""
         return self._recommend(audience(self.data, self.weights, None), k, include_seen, context)
 
-    def scores(self, users: Sequence[str], *, context: Mapping[str, Any] | None = None) -> Floats:
+    def scores(self, users: Sequence[str], *, context: ContextLike | None = None) -> Floats:
         """Return every item's score for each user, shape (users, items), seen items included."""
         who = audience(self.data, self.weights, users)
-        constant = self._context(who.centred, context)
-        return self.base[None, :] + self._causal(who.centred) + constant[:, None]
+        given = read_context(self.data, context)
+        constant = self._constant(who.centred, given)
+        return self.base[None, :] + _causal(who.centred, *self._effects(given)) + constant[:, None]
 
-    def explain(
-        self, user: str | Mapping[str, Any], item: str, *, context: Mapping[str, Any] | None = None
-    ) -> Explanation:
+    def explain(self, user: str | Mapping[str, Any], item: str, *, context: ContextLike | None = None) -> Explanation:
         """Take one score apart.
 
         Parameters
@@ -175,13 +180,15 @@ class Ranker:
         """
         who = audience(self.data, self.weights, pd.DataFrame([dict(user)]) if isinstance(user, Mapping) else [user])
         position = self._item(item)
-        given = context_values(self.data, context)
-        shown = {name: values[position] for name, values in self._item_values.items()} | given
-        h = {k: float(self._h[position, k]) for k in self._on_items} | self._context_h(given)
+        here = slice(position, position + 1)
+        given = read_context(self.data, context)
+        shown = {name: values[position] for name, values in self._item_values.items()} | given.of(position)
+        h = {k: float(self._h[position, k]) for k in self._on_items} | given.shared_h(self.weights.terms)
+        h |= {k: float(values[0]) for k, values in given.item_h(self.weights.terms, here).items()}
         contributions = list(self._contributions(who, h, shown))
         contributions.sort(key=lambda c: (-abs(c.contribution), c.edge))
-        causal = float(self._causal(who.centred, slice(position, position + 1))[0, 0])
-        causal += float(self._context(who.centred, context)[0])
+        causal = float(_causal(who.centred, *self._effects(given, here))[0, 0])
+        causal += float(self._constant(who.centred, given)[0])
         base = float(self.base[position])
         return Explanation(
             str(who.ids[0]),
@@ -196,35 +203,24 @@ class Ranker:
             tuple(contributions),
         )
 
-    def reasons(
-        self, user: str | Mapping[str, Any], item: str, *, context: Mapping[str, Any] | None = None
-    ) -> list[str]:
+    def reasons(self, user: str | Mapping[str, Any], item: str, *, context: ContextLike | None = None) -> list[str]:
         """Return one short sentence per contribution to a score, in the study's language, largest first."""
         return self.explain(user, item, context=context).sentences(self.data.config.study.language)
 
     # scores
 
-    def _causal(self, centred: Floats, items: slice = slice(None)) -> Floats:
-        """Return the causal part, shape (users, items); summed in a fixed order, so that equal users get equal bits."""
-        out = np.repeat(self._shared[None, items], len(centred), axis=0)
-        for m, varying in enumerate(self._varying[:, items]):
-            if varying.any():
-                out += centred[:, m, None] * varying[None, :]
-        return out
+    def _effects(self, given: Context, items: slice = slice(None)) -> tuple[Floats, Floats]:
+        """Return what items add for an average user, shape (items,), and per unit of modifier, (modifiers, items)."""
+        shared, varying = self._shared[items], self._varying[:, items]
+        for k, h in given.item_h(self.weights.terms, items).items():
+            shared = shared + self.strength * self.weights.average[k] * h
+            varying = varying + self.strength * self.weights.differences[:, k, None] * h
+        return shared, varying
 
-    def _context_h(self, given: Mapping[str, Any]) -> dict[int, float]:
-        """Return the centred value of each context term that was given."""
-        found = {}
-        for k, term in enumerate(self.weights.terms):
-            if term.attribute.name in given:
-                value = number_of(term.attribute, term.level, given[term.attribute.name])
-                found[k] = 0.0 if np.isnan(value) else value - term.mean
-        return found
-
-    def _context(self, centred: Floats, context: Mapping[str, Any] | None) -> Floats:
-        """Return what the context adds to every item's score, shape (users,)."""
+    def _constant(self, centred: Floats, given: Context) -> Floats:
+        """Return what the context adds to every item's score alike, shape (users,)."""
         out = np.zeros(len(centred))
-        for k, h in self._context_h(context_values(self.data, context)).items():
+        for k, h in given.shared_h(self.weights.terms).items():
             weight = self.weights.average[k] + (centred * self.weights.differences[:, k]).sum(axis=1)
             out += self.strength * weight * h
         return out
@@ -245,15 +241,14 @@ class Ranker:
 
     # lists
 
-    def _recommend(
-        self, who: Audience, k: int, include_seen: bool | None, context: Mapping[str, Any] | None
-    ) -> pd.DataFrame:
+    def _recommend(self, who: Audience, k: int, include_seen: bool | None, context: ContextLike | None) -> pd.DataFrame:
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise InputError(f"k must be a positive whole number, got {k!r}")
         exclude = self.exclude_seen if include_seen is None else not include_seen
-        constant = self._context(who.centred, context)
+        given = read_context(self.data, context)
+        constant, effects = self._constant(who.centred, given), self._effects(given)
         parts: list[tuple[Positions, Positions, Floats]] = []
-        for start, items, causal in self._best(who, int(k), exclude):
+        for start, items, causal in self._best(who, int(k), exclude, effects):
             kept = items >= 0
             row, place = np.nonzero(kept)
             parts.append((row + start, items[row, place], causal[row, place]))
@@ -280,14 +275,16 @@ class Ranker:
         )
         return pd.DataFrame(dict(zip(RECOMMEND_COLUMNS, columns, strict=True)))
 
-    def _best(self, who: Audience, k: int, exclude: bool) -> Iterator[tuple[int, Positions, Floats]]:
+    def _best(
+        self, who: Audience, k: int, exclude: bool, effects: tuple[Floats, Floats]
+    ) -> Iterator[tuple[int, Positions, Floats]]:
         """Yield, chunk by chunk, its first row, the best items (-1 where none is left) and their causal parts."""
         size = max(1, _CHUNK_SCORES // max(len(self.data.items), 1))
         starts = range(0, len(who), size)
         with Progress(console=Console(stderr=True), transient=True, disable=len(starts) < 50) as progress:
             for start in progress.track(starts, description="Ranking"):
                 kinds, kind_of = distinct_rows(who.centred[start : start + size])
-                causal = self._causal(kinds)
+                causal = _causal(kinds, *effects)
                 scores = (self.base[None, :] + causal)[kind_of]
                 if exclude:
                     scores[self._seen_by(who.positions[start : start + size])] = -np.inf
@@ -325,6 +322,15 @@ class Ranker:
                         term.attribute.name, term.level, d.label, "validated", *common, weight,
                         self.strength * weight * centred, modifier.name, shown_value(modifier, who.value(modifier)),
                     )  # fmt: skip
+
+
+def _causal(centred: Floats, shared: Floats, varying: Floats) -> Floats:
+    """Return the causal part, shape (users, items); summed in a fixed order, so that equal users get equal bits."""
+    out = np.repeat(shared[None, :], len(centred), axis=0)
+    for m, effect in enumerate(varying):
+        if effect.any():
+            out += centred[:, m, None] * effect[None, :]
+    return out
 
 
 def _nothing() -> tuple[Positions, Positions, Floats]:

@@ -75,12 +75,15 @@ class Panel:
     categories : one row per kept category, with what the other households bought there.
     types : the best-selling product types of each category, best first.
     events : one row per household, week and category.
+    plan : one row per category: its promotions in the last week, in the store where most households with demographics
+        shopped then.
     """
 
     demographics: pd.DataFrame
     categories: pd.DataFrame
     types: pd.DataFrame
     events: pd.DataFrame
+    plan: pd.DataFrame
 
 
 def build_panel(data: Path, sizes: Sizes, report: Callable[[str], None]) -> Panel:
@@ -104,6 +107,7 @@ def build_panel(data: Path, sizes: Sizes, report: Callable[[str], None]) -> Pane
         report("shopping weeks")
         con.execute(_MAIN_STORES, {"first_week": FIRST_WEEK})
         con.execute(_COVERED)
+        con.execute(_PLANNED)
         _draw(con, sizes)
         report("displays and mailers")
         con.execute(_PROMOTIONS, {"from": PROMOTED_FROM})
@@ -113,6 +117,7 @@ def build_panel(data: Path, sizes: Sizes, report: Callable[[str], None]) -> Pane
             categories=con.execute("SELECT * FROM category ORDER BY category").df(),
             types=con.execute(_TYPES).df(),
             events=con.execute(_EVENTS).df(),
+            plan=con.execute(_PLAN).df(),
         )
 
 
@@ -216,6 +221,12 @@ SELECT household_id, week, store_id FROM main_store
 SEMI JOIN (SELECT DISTINCT store_id, week FROM promotions) USING (store_id, week);
 """
 
+_PLANNED = """
+CREATE TABLE planned AS
+SELECT store_id, week FROM covered WHERE week = (SELECT max(week) FROM covered)
+GROUP BY store_id, week ORDER BY count(*) DESC, store_id LIMIT 1;
+"""
+
 _PROMOTIONS = """
 CREATE TABLE promoted AS
 WITH here AS (
@@ -223,7 +234,7 @@ WITH here AS (
            bool_or(display_location <> '0') AS display, bool_or(mailer_location <> '0') AS mailer
     FROM promotions
     SEMI JOIN (SELECT product_id FROM product SEMI JOIN category USING (category)) USING (product_id)
-    SEMI JOIN (SELECT DISTINCT store_id, week FROM visit) USING (store_id, week)
+    SEMI JOIN (SELECT store_id, week FROM visit UNION SELECT store_id, week FROM planned) USING (store_id, week)
     GROUP BY product_id, store_id, week
 )
 SELECT category, store_id, week,
@@ -254,6 +265,16 @@ LEFT JOIN cut ON cut.week = visit.week AND cut.category = category.category
 LEFT JOIN bought
     ON bought.household_id = visit.household_id AND bought.week = visit.week AND bought.category = category.category
 ORDER BY visit.household_id, visit.week, category.category;
+"""
+
+_PLAN = """
+SELECT category.category, coalesce(promoted.display, 0)::TINYINT AS display,
+       coalesce(promoted.mailer, 0)::TINYINT AS mailer, cut.price_cut
+FROM planned CROSS JOIN category
+LEFT JOIN promoted
+    ON promoted.store_id = planned.store_id AND promoted.week = planned.week AND promoted.category = category.category
+LEFT JOIN cut ON cut.week = planned.week AND cut.category = category.category
+ORDER BY category.category;
 """
 
 _TYPES = """

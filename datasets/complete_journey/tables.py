@@ -8,7 +8,7 @@ import pandas as pd
 from whyrank.datasets.complete_journey.names import aisle, category_name, type_name
 from whyrank.datasets.complete_journey.panel import Panel
 
-__all__ = ["AGES", "INCOMES", "KIDS", "SIZES", "events_table", "items_table", "users_table"]
+__all__ = ["AGES", "INCOMES", "KIDS", "SIZES", "events_table", "items_table", "plan_table", "users_table"]
 
 AGES = ("19-24", "25-34", "35-44", "45-54", "55-64", "65+")
 """Age groups of the head of the household, youngest first."""
@@ -92,6 +92,19 @@ def events_table(panel: Panel) -> pd.DataFrame:
         "week_of": monday.dt.strftime("%Y-%m-%d"),
         "month": monday.dt.strftime("%b"),
         "bought": raw["bought"],
+        "display": raw["display"],
+        "mailer": raw["mailer"],
+        "price_cut": raw["price_cut"].astype("Int8"),
+    }
+    return pd.DataFrame(table)
+
+
+def plan_table(panel: Panel) -> pd.DataFrame:
+    """Return one row per category: its promotions in the last week, to rank in."""
+    raw = panel.plan
+    categories = panel.categories["category"]
+    table = {
+        "category_id": raw["category"].map(dict(zip(categories, _ids(categories), strict=True))),
         "display": raw["display"],
         "mailer": raw["mailer"],
         "price_cut": raw["price_cut"].astype("Int8"),

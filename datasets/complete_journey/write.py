@@ -11,7 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from whyrank.datasets.atomic import replace_file, to_csv, to_parquet
 from whyrank.datasets.complete_journey.panel import Panel, Sizes, build_panel
 from whyrank.datasets.complete_journey.study_file import study_file
-from whyrank.datasets.complete_journey.tables import events_table, items_table, users_table
+from whyrank.datasets.complete_journey.tables import events_table, items_table, plan_table, users_table
 from whyrank.errors import InputError, MissingExtra
 
 __all__ = ["TERMS", "write_complete_journey"]
@@ -30,7 +30,7 @@ _FILES = ("transactions", "products", "promotions", "demographics")
 def write_complete_journey(
     folder: Path | str, *, seed: int = 7, categories: int = 140, visits: int | None = 8_000, quiet: bool = False
 ) -> Path:
-    """Write users, items, events and `whyrank.toml` of Complete Journey into `folder`; return the study file.
+    """Write users, items, events, a promotion plan and `whyrank.toml` into `folder`; return the study file.
 
     The study asks what makes a household buy a category in a week it shops. Its panel is: the households with
     demographics, the weeks in which they shopped (at their main store of the week, where its promotions were
@@ -61,6 +61,7 @@ def write_complete_journey(
     replace_file(folder / "users.csv", to_csv(users_table(panel)))
     replace_file(folder / "items.csv", to_csv(items_table(panel)))
     replace_file(folder / "events.parquet", to_parquet(events_table(panel)))
+    replace_file(folder / "next_week.csv", to_csv(plan_table(panel)))
     study = folder / "whyrank.toml"
     replace_file(study, study_file(seed).encode())
     return study

@@ -18,9 +18,10 @@ from whyrank.datasets.tiers import allowed
 from whyrank.edge import Edge, Hypothesis
 from whyrank.errors import InputError, WhyRankWarning
 from whyrank.estimators.estimate import Estimate, Judgement
+from whyrank.estimators.estimating import judgeable
 from whyrank.estimators.judge import judge
 from whyrank.ledger import Ledger
-from whyrank.ranker import Ranker
+from whyrank.ranker import ContextLike, Ranker, read_context
 from whyrank.report import DataSummary, RecommendedItem, ReportContent, SampleRecommendation, write_report
 
 if TYPE_CHECKING:
@@ -56,13 +57,20 @@ class RunSummary:
     report: Path | None = None
 
 
-def run(data: StudyData, ledger: Ledger, workdir: Path, sources: Sequence[str]) -> RunSummary:
-    """Do the whole job; what an earlier run finished is read from the ledger instead of done again."""
+def run(
+    data: StudyData, ledger: Ledger, workdir: Path, sources: Sequence[str], *, context: ContextLike | None = None
+) -> RunSummary:
+    """Do the whole job; what an earlier run finished is read from the ledger instead of done again.
+
+    The report's sample recommendation is ranked in `context`.
+    """
+    judgeable(data)
+    context = read_context(data, context)  # a mistake is told before anything is estimated
     run_id = ledger.start_run(f"run --source {','.join(sources)}", settings(data))
     try:
         hypotheses, usage = propose(data, ledger, sources)
         estimated, judgements = validate(data, ledger, run_id=run_id)
-        path = report(data, ledger, judgements, workdir / "report.html")
+        path = report(data, ledger, judgements, workdir / "report.html", context=context)
     except BaseException:
         ledger.finish_run(run_id, "failed")
         raise
@@ -188,8 +196,15 @@ def rank(data: StudyData, judgements: Sequence[Judgement], *, outcome: str | Non
     return Ranker(data, judgements, outcome=outcome, base=options.base, exclude_seen=options.exclude_seen)
 
 
-def report(data: StudyData, ledger: Ledger, judgements: Sequence[Judgement], path: Path) -> Path:
-    """Write the report of these judgements."""
+def report(
+    data: StudyData,
+    ledger: Ledger,
+    judgements: Sequence[Judgement],
+    path: Path,
+    *,
+    context: ContextLike | None = None,
+) -> Path:
+    """Write the report of these judgements; its sample recommendation is ranked in `context`."""
     hypotheses = ledger.hypotheses()
     keys = dict.fromkeys(key for h in hypotheses for key in h.call_keys)
     calls = {key: record for key in keys if (record := ledger.get(key)) is not None}
@@ -202,7 +217,7 @@ def report(data: StudyData, ledger: Ledger, judgements: Sequence[Judgement], pat
         judgements=tuple(judgements),
         hypotheses=tuple(hypotheses),
         calls=calls,
-        recommendation=_sample(data, judgements),
+        recommendation=_sample(data, judgements, context),
         versions={"whyrank": runs[-1].version, **runs[-1].libraries} if runs else {},
         seed=data.config.study.seed,
         fingerprint=data.fingerprint,
@@ -257,17 +272,21 @@ class _Bar:
         self._progress.update(TaskID(self._tasks[what]), completed=done, total=total)
 
 
-def _sample(data: StudyData, judgements: Sequence[Judgement]) -> SampleRecommendation | None:
+def _sample(
+    data: StudyData, judgements: Sequence[Judgement], context: ContextLike | None
+) -> SampleRecommendation | None:
     """Return the first ten items of the first user who has any left."""
     ranker = rank(data, judgements)
     for user in map(str, data.user_ids[:50]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", WhyRankWarning)
-            frame = ranker.recommend([user], k=10)
+            frame = ranker.recommend([user], k=10, context=context)
         if len(frame):
             items = tuple(
-                RecommendedItem(str(item), float(score), tuple(ranker.reasons(user, str(item))))
-                for item, score in zip(frame["item_id"], frame["score"], strict=True)
+                RecommendedItem(
+                    item, float(score), tuple(ranker.reasons(user, item, context=context)), data.title(item)
+                )
+                for item, score in zip(map(str, frame["item_id"]), frame["score"], strict=True)
             )
             return SampleRecommendation(user, ranker.outcome.name, items)
     return None

@@ -21,7 +21,7 @@ from whyrank.ledger import Ledger
 
 if TYPE_CHECKING:
     from whyrank.pipeline import RunSummary
-    from whyrank.ranker import Ranker
+    from whyrank.ranker import ContextLike, Ranker
 
 __all__ = ["Study", "open_study"]
 
@@ -88,16 +88,17 @@ class Study:
         """Read everything and return what is wrong or doubtful; nothing is estimated."""
         return check_study(self.config.path)
 
-    def run(self, sources: Sequence[str] = ("llm",)) -> RunSummary:
+    def run(self, sources: Sequence[str] = ("llm",), *, context: ContextLike | None = None) -> RunSummary:
         """Propose, validate, rank and report; resumes where it was stopped.
 
         Parameters
         ----------
         sources : "llm", "exhaustive", or paths of `.jsonl` files.
+        context : what the report's sample recommendation is ranked in; see `Ranker.recommend`.
         """
         from whyrank import pipeline
 
-        return pipeline.run(self.data, self.ledger, self.workdir, sources)
+        return pipeline.run(self.data, self.ledger, self.workdir, sources, context=context)
 
     def propose(self, sources: Sequence[str] = ("llm",)) -> list[Hypothesis]:
         """Collect hypotheses, and return all that are known; see `run` for `sources`."""
@@ -143,12 +144,12 @@ class Study:
         self._judged()
         return self.ledger.trace(str(edge))
 
-    def report(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Write the report and return its path (`report.html` in the work folder by default)."""
+    def report(self, path: str | os.PathLike[str] | None = None, *, context: ContextLike | None = None) -> Path:
+        """Write the report and return its path (`report.html` in the work folder by default); `context` as in `run`."""
         from whyrank import pipeline
 
         target = self.workdir / "report.html" if path is None else Path(path)
-        return pipeline.report(self.data, self.ledger, self._judged(fresh=True), target)
+        return pipeline.report(self.data, self.ledger, self._judged(fresh=True), target, context=context)
 
     def _judged(self, *, fresh: bool = False) -> list[Any]:
         """Return the latest verdicts; with `fresh`, warn if they were reached on other data."""

@@ -60,7 +60,7 @@ TRACE: dict[str, Any] = {
 
 
 class FakeRanker:
-    data = SimpleNamespace(user_ids=["u1", "u2"])
+    data = SimpleNamespace(user_ids=["u1", "u2"], title=lambda item: f"Cup {item}")
     outcome = SimpleNamespace(name="events.purchase")
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class FakeStudy:
     def data(self) -> Any:
         return SimpleNamespace(user_index={"u1": 0, "u2": 1}, outcome=lambda name: None)
 
-    def run(self, sources: Sequence[str] = ("llm",)) -> Any:
+    def run(self, sources: Sequence[str] = ("llm",), *, context: Any = None) -> Any:
         self.calls.append(("run", tuple(sources)))
         return SimpleNamespace(report=Path("shop/.whyrank/report.html"))
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -85,9 +86,10 @@ def test_an_installed_wheel_works_in_a_fresh_environment(built: Path, tmp_path: 
     python, whyrank = (tmp_path / "venv" / "bin" / name for name in ("python", "whyrank"))
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel, cwd=tmp_path)
 
+    whyrank_version = str(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"])
     where = run(python, "-c", "import whyrank; print(whyrank.__file__)", cwd=tmp_path).strip()
     assert Path(where).is_relative_to(tmp_path / "venv")
-    assert run(whyrank, "--version", cwd=tmp_path).strip().endswith("0.1.0")
+    assert run(whyrank, "--version", cwd=tmp_path).strip().endswith(whyrank_version)
     for language in ("en", "zh"):
         code = f"from whyrank.prompts import load_prompt; print(load_prompt('probe', {language!r}).source)"
         assert run(python, "-c", code, cwd=tmp_path).strip()

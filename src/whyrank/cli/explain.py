@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from whyrank.cli.context_option import context_option, parse_context
+from whyrank.cli.context_option import context_options, read_context_options
 from whyrank.cli.evidence import draw_trace
 from whyrank.cli.output import plain, print_rich, write_json
 from whyrank.cli.study_options import open_study, study_options
@@ -27,7 +27,7 @@ __all__ = ["explain"]
 @click.option("--user", metavar="ID", help="With --item: why this item for this user.")
 @click.option("--item", metavar="ID", help="With --user: the item.")
 @click.option("--outcome", metavar="NAME", help="The score for this outcome. [default: the study's first]")
-@context_option
+@context_options
 @click.option(
     "--format",
     "format_",
@@ -44,6 +44,7 @@ def explain(
     item: str | None,
     outcome: str | None,
     context: tuple[str, ...],
+    context_file: Path | None,
     format_: Literal["text", "json"],
 ) -> None:
     """Show what is behind a verdict or a score."""
@@ -58,21 +59,24 @@ def explain(
             print_rich(*draw_trace(trace))
         return
     assert user is not None and item is not None  # noqa: S101, PT018 - checked above
-    explanation = opened.ranker(outcome=outcome).explain(user, item, context=parse_context(context))
+    given = read_context_options(opened, context, context_file)
+    ranker = opened.ranker(outcome=outcome)
+    explanation = ranker.explain(user, item, context=given)
     if format_ == "json":
         write_json(asdict(explanation))
     else:
-        print_rich(*_score(explanation))
+        print_rich(*_score(explanation, ranker.data.title(item)))
 
 
-def _score(explanation: Explanation) -> list[RenderableType]:
+def _score(explanation: Explanation, title: str) -> list[RenderableType]:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     e = explanation
     sum_ = f"score {e.score:.4g} = {e.base_name} {e.base:.4g} + causal {e.causal:.4g}"
-    head = Text(plain(f"{e.item_id} for {e.user_id}, ranked for {e.outcome}: {sum_}"))
+    what = f"{e.item_id} ({title})" if title else e.item_id
+    head = Text(plain(f"{what} for {e.user_id}, ranked for {e.outcome}: {sum_}"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("adds", justify="right")
     table.add_column("because", overflow="fold", ratio=1)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import RenderableType
 
-__all__ = ["Format", "format_options", "json_ready", "plain", "print_rich", "write_frame", "write_json"]
+__all__ = [
+    "Format", "chosen_format", "format_options", "json_ready", "plain", "print_rich", "write_frame", "write_json",
+]  # fmt: skip
 
 Format = Literal["table", "csv", "json", "parquet"]
 """How a table is written."""
@@ -46,6 +48,11 @@ def format_options(command: _F) -> _F:
         type=click.Choice(_FORMATS),
         help="How to write it. [default: by the ending of --output, else table]",
     )(command)
+
+
+def chosen_format(format_: Format | None, output: Path | None) -> Format:
+    """Return how a table is written: as asked, else by the ending of the file, else as a table."""
+    return format_ or (_SUFFIXES.get(output.suffix.lower(), "table") if output else "table")
 
 
 def plain(text: object) -> str:
@@ -119,7 +126,7 @@ def write_frame(
     InputError
         If the file cannot be written, or Parquet would go to a terminal.
     """
-    chosen = format_ or (_SUFFIXES.get(output.suffix.lower(), "table") if output else "table")
+    chosen = chosen_format(format_, output)
     if chosen == "table" and output is None:
         print_rich((table or _plain_table)(frame.head(_TABLE_ROWS)))
         if len(frame) > _TABLE_ROWS:

@@ -90,11 +90,12 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class RecommendedItem:
-    """One recommended item; the reasons are short sentences that name a verdict each."""
+    """One recommended item; the reasons are short sentences that name a verdict each, `title` says what it is."""
 
     item: str
     score: float
     reasons: tuple[str, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Score:
     ----------
     seed : of the shop.
     causal, tested : contrasts that have an effect, and contrasts that were judged.
-    true, false, wrong_sign : validated contrasts that have an effect (of that sign), that have none, that have the other.
+    true, false, wrong_sign : validated contrasts with an effect (of that sign), with none, with one of the other sign.
     refuted, inconclusive, unidentifiable : other verdicts.
     covered, intervals : 95 % intervals that hold the true effect, and intervals there are.
     naive_true, naive_false : what one regression per attribute finds.

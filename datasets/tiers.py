@@ -28,13 +28,14 @@ def allowed(edge: Edge, data: StudyData) -> str:
     """Return "" if the edge can be tested in this study, else the reason why it can't, as a sentence.
 
     Attributes of users and items come before the context of an exposure, and that before the outcomes. A cause is an
-    attribute with role "any"; an effect is an outcome, a user's total of one, or an attribute that doesn't come
-    earlier. The study's forbidden edges, and edges against its known ones, can't be tested.
+    attribute with role "any"; an effect is an outcome, a user's total of one, or a numeric or binary attribute that
+    doesn't come earlier. The study's forbidden edges, and edges against its known ones, can't be tested.
     """
     return (
         _about_cause(edge.cause, data)
         or _about_effect(edge, data)
         or _about_graph(edge, data)
+        or _about_scale(edge, data)
         or _about_modifier(edge, data)
     )
 
@@ -84,6 +85,13 @@ def _about_effect(edge: Edge, data: StudyData) -> str:
     if source not in _BEFORE[attribute.table]:
         return f"{edge.cause!r} does not come before {name!r}: no attribute of {source} causes one of {attribute.table}"
     return _constant(attribute)
+
+
+def _about_scale(edge: Edge, data: StudyData) -> str:
+    attribute = data.attributes.get(edge.effect)
+    if attribute is None or attribute.kind in ("numeric", "binary"):
+        return ""
+    return f"{edge.effect!r} is {attribute.kind}: only a numeric or binary attribute can be an effect"
 
 
 def _about_graph(edge: Edge, data: StudyData) -> str:

@@ -16,13 +16,16 @@ from whyrank.estimators.effects import Effect, aipw, blocked_effect, partialling
 from whyrank.estimators.estimate import Estimate
 from whyrank.estimators.evidence import gather, nothing_to_compare, standard_error
 from whyrank.estimators.identify import Identification, identify
-from whyrank.estimators.panel import Floats, Panel, build_panel, grain_of
-from whyrank.estimators.shared import Columns, SharedNuisances
+from whyrank.estimators.panel import Columns, Floats, Panel, build_panel, grain_of
+from whyrank.estimators.shared import SharedNuisances
 
 __all__ = ["estimate_edges", "judgeable"]
 
 _SLICE_SHARE = 2.0
 """A randomised slice is preferred when its standard error is at most this many times that of all rows."""
+
+_CONTRADICTION = 3.0
+"""A slice is preferred, however imprecise, when it is this many joint standard errors away from all rows."""
 
 _MIN_SLICE = 200
 """Rows below which a randomised slice isn't tried."""
@@ -124,7 +127,8 @@ def _effect(
     """Return one arm's effect, the rows it was estimated on, the arm there, and, if a slice, the effect on all rows.
 
     A slice of exposures whose item was drawn at random closes every path into an attribute of the item, so it rescues
-    what the columns can't identify; where both will do, it is preferred when it alone is precise enough.
+    what the columns can't identify; where both will do, it is preferred when it alone is precise enough, or when it
+    contradicts all rows.
     """
     panel, drawn = shared.panel, shared.panel.randomised
     open_path = blocked_effect(panel.n, "none", 0.0, "open path")
@@ -140,7 +144,9 @@ def _effect(
         return everything, shared, arm, None
     if everything.blocked:
         return on_slice, part, arm_there, float("nan")
-    if standard_error(data, part.panel, on_slice) <= _SLICE_SHARE * standard_error(data, panel, everything):
+    slice_se, se = standard_error(data, part.panel, on_slice), standard_error(data, panel, everything)
+    contradicts = abs(on_slice.estimate - everything.estimate) > _CONTRADICTION * float(np.hypot(slice_se, se))
+    if slice_se <= _SLICE_SHARE * se or contradicts:
         return on_slice, part, arm_there, everything.estimate
     return everything, shared, arm, None
 

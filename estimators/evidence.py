@@ -79,7 +79,7 @@ def gather(
         ci_low=low,
         ci_high=high,
         naive=naive.estimate,
-        naive_significant=bool(t_interval(naive.estimate, naive_se, dof)[2] < 0.05),
+        naive_significant=_differs(naive, naive_se, ways),
         p_value=p,
         dof=dof,
         n=panel.n,
@@ -101,6 +101,12 @@ def nothing_to_compare(data: StudyData, panel: Panel, edge: Edge, name: str) -> 
     """Return the estimate of an edge of which `name`, an end or the modifier, has nothing to compare in the panel."""
     why = say(data.config.study.language, "all rare" if name in panel.blocks else "constant", name=name)
     return _blocked(data, panel, Contrast(edge), why, 0.0, (), panel.warnings)
+
+
+def _differs(naive: Effect, se: float, ways: dict[str, Codes]) -> bool:
+    """Whether an unadjusted contrast differs from zero at 5 %, with its own effective clusters."""
+    worth = [effective_clusters(naive.leverage, naive.influence, codes) for codes in ways.values()]
+    return bool(t_interval(naive.estimate, se, max(min(worth or [naive.ess]) - 1.0, 1.0))[2] < 0.05)
 
 
 def standard_error(data: StudyData, panel: Panel, effect: Effect) -> float:

@@ -7,7 +7,7 @@ taken to the rows by position, so that a million exposures of three hundred item
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +23,7 @@ __all__ = ["Block", "Panel", "build_panel", "grain_of"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
+Columns = npt.NDArray[np.intp]
 
 MAX_LEVELS = 50
 """A categorical keeps this many of its most frequent levels; the rest are pooled (they adjust, they aren't tested)."""
@@ -70,7 +71,9 @@ class Panel:
         (with an indicator the fill value carries no information, so none leaks across folds).
     blocks : attribute name to its columns, in the study's order.
     randomised : mask of rows whose item was drawn at random, or None.
-    scale_of : standard deviation of each numeric attribute in its raw units.
+    raw : each attribute's values in its own units, or codes of its levels.
+    means : attribute name to the design columns that hold its mean in each item and user that it varies within.
+    warnings : what was done to the columns.
     """
 
     grain: Grain
@@ -82,6 +85,7 @@ class Panel:
     design: npt.NDArray[np.float32]
     blocks: dict[str, Block]
     raw: dict[str, npt.NDArray[np.float64]] = field(repr=False)
+    means: dict[str, Columns] = field(default_factory=dict)
     randomised: npt.NDArray[np.bool_] | None = None
     warnings: tuple[str, ...] = ()
 
@@ -110,19 +114,22 @@ class Panel:
         return "rows", self.pair
 
     def take(self, mask: npt.NDArray[np.bool_]) -> Panel:
-        """Return the panel of the rows in `mask`."""
-        return Panel(
-            self.grain,
-            self.outcome,
-            self.scale,
-            self.y[mask],
-            None if self.user is None else self.user[mask],
-            None if self.item is None else self.item[mask],
-            self.design[mask],
-            self.blocks,
-            {name: values[mask] for name, values in self.raw.items()},
-            None if self.randomised is None else self.randomised[mask],
-            self.warnings,
+        """Return the panel of the rows in `mask`; means are those of its own rows."""
+        width = self.design.shape[1] - sum(len(columns) for columns in self.means.values())
+        return _with_means(
+            Panel(
+                self.grain,
+                self.outcome,
+                self.scale,
+                self.y[mask],
+                None if self.user is None else self.user[mask],
+                None if self.item is None else self.item[mask],
+                self.design[mask, :width],
+                self.blocks,
+                {name: values[mask] for name, values in self.raw.items()},
+                randomised=None if self.randomised is None else self.randomised[mask],
+                warnings=self.warnings,
+            )
         )
 
 
@@ -136,19 +143,14 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
     """
     warnings: list[str] = []
     if grain == "exposure":
-        if outcome not in data.outcomes:
-            raise InputError(f"{outcome!r} is not an outcome of this study (outcomes: {', '.join(data.outcomes)})")
-        spec = data.outcomes[outcome]
-        y = data.events[spec.column].to_numpy(np.float64)
-        keep = np.isfinite(y)
-        user = data.events["user"].to_numpy(np.int32)[keep]
-        item = data.events["item"].to_numpy(np.int32)[keep]
+        y, scale, keep = _event_outcome(data, outcome)
+        user: Codes | None = data.events["user"].to_numpy(np.int32)[keep]
+        item: Codes | None = data.events["item"].to_numpy(np.int32)[keep]
         rows: dict[str, npt.NDArray[np.int32] | None] = {
             "users": user,
             "items": item,
             "events": np.flatnonzero(keep).astype(np.int32),
         }
-        scale: str = spec.scale
         y = y[keep]
         randomised = data.events["randomised"].to_numpy(np.float64)[keep] > 0 if "randomised" in data.events else None
     else:
@@ -179,7 +181,46 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
         blocks[name] = Block(attribute, np.arange(start, start + encoded.shape[1]), levels, pooled)
         start += encoded.shape[1]
     design = np.hstack(parts) if parts else np.zeros((len(y), 0), np.float32)
-    return Panel(grain, outcome, scale, y, user, item, design, blocks, raw, randomised, tuple(warnings))
+    panel = Panel(
+        grain, outcome, scale, y, user, item, design, blocks, raw, randomised=randomised, warnings=tuple(warnings)
+    )
+    return _with_means(panel)
+
+
+def _with_means(panel: Panel) -> Panel:
+    """Add the mean of each attribute in every item and user that it varies within (Mundlak 1978).
+
+    With the mean of a cause among the columns adjusted for, a comparison is one within items and users: what is lasting
+    in either, measured or not, no longer confounds it.
+    """
+    if panel.user is None or panel.item is None:
+        return panel
+    tables = {"users": panel.user, "items": panel.item}
+    parts, means, start = [panel.design], {}, panel.design.shape[1]
+    for name, block in panel.blocks.items():
+        kind, _ = panel.cluster_of(name)
+        own: list[npt.NDArray[np.float32]] = []
+        for table, codes in tables.items():
+            if table != kind:
+                counts = np.maximum(np.bincount(codes), 1)
+                columns = (np.bincount(codes, weights=panel.design[:, c]) / counts for c in block.columns)
+                own.extend(column.astype(np.float32)[codes] for column in columns)
+        means[name] = np.arange(start, start + len(own))
+        parts.append(np.column_stack(own))
+        start += len(own)
+    return replace(panel, design=np.hstack(parts), means=means)
+
+
+def _event_outcome(data: StudyData, outcome: str) -> tuple[Floats, str, npt.NDArray[np.bool_]]:
+    """Return an outcome, or a context attribute as one."""
+    if outcome in data.outcomes:
+        scale: str = data.outcomes[outcome].scale
+    elif outcome in data.attributes and data.attributes[outcome].kind in ("numeric", "binary"):
+        scale = "probability" if data.attributes[outcome].kind == "binary" else "mean"
+    else:
+        raise InputError(f"{outcome!r} is not an outcome of this study (outcomes: {', '.join(data.outcomes)})")
+    y = np.asarray(data.events[outcome.split(".", 1)[1]].to_numpy(np.float64), np.float64)
+    return y, scale, np.isfinite(y)
 
 
 def _table_outcome(data: StudyData, outcome: str) -> tuple[Floats, str, npt.NDArray[np.bool_]]:

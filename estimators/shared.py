@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from whyrank.estimators.nuisance import MIN_TREE_CLUSTERS, Nuisance, fit_nuisance, make_folds
-from whyrank.estimators.panel import Codes, Floats, Panel
+from whyrank.estimators.panel import Codes, Columns, Floats, Panel
 
 __all__ = ["SharedNuisances"]
-
-Columns = npt.NDArray[np.intp]
 
 DETERMINED_ROWS = 5_000
 """Rows on which it is tried whether the adjustment columns determine a cause."""
@@ -48,12 +46,19 @@ class SharedNuisances:
         return np.concatenate(found) if found else np.zeros(0, np.intp)
 
     def adjustment(self, names: tuple[str, ...], cause: str, level: str) -> Columns:
-        """Return the design columns adjusted for, in order: of the named attributes, and of a set its other values."""
-        columns, block = self.columns(names), self.panel.blocks[cause]
-        if block.attribute.kind != "set":
-            return columns
-        others = [c for c, name in zip(block.columns, block.levels, strict=True) if name not in (level, "missing?")]
-        return np.sort(np.concatenate([columns, np.array(others, np.intp)]))
+        """Return the design columns adjusted for, in order.
+
+        They are those of the named attributes, of a set its other values, and the means of the cause and of the named
+        attributes of its table in each item and user that they vary within.
+        """
+        block, table = self.panel.blocks[cause], cause.split(".", 1)[0]
+        parts = [self.columns(names)]
+        if block.attribute.kind == "set":
+            others = [c for c, name in zip(block.columns, block.levels, strict=True) if name not in (level, "missing?")]
+            parts.append(np.array(others, np.intp))
+        alike = (cause, *(name for name in names if name.startswith(f"{table}.")))
+        parts.extend(self.panel.means[name] for name in alike if name in self.panel.means)
+        return np.sort(np.concatenate(parts))
 
     def determined(self, cause: str, values: Floats, columns: Columns) -> bool:
         """Whether the adjustment columns of the cause's own table fix its values exactly, as a linear combination.
@@ -112,7 +117,7 @@ class SharedNuisances:
         return tuple(found for table in self.identities(cause) if (found := codes[table]) is not None)
 
     def penalty(self, columns: Columns) -> Floats:
-        """Return the ridge penalty of each column: half a cluster's worth of rows of the table it varies in."""
+        """Return the ridge penalty of each column: half a cluster's worth of rows of its table; of means, 1."""
         out = np.ones(self.panel.design.shape[1])
         for name, block in self.panel.blocks.items():
             _, codes = self.panel.cluster_of(name)

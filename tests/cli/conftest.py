@@ -17,6 +17,7 @@ from whyrank.datasets.study_data import Finding
 from whyrank.edge import Edge, Hypothesis
 from whyrank.errors import InputError, NameNotFound, WhyRankWarning
 from whyrank.estimators.estimate import VERDICT_COLUMNS
+from whyrank.pipeline import RunSummary
 from whyrank.ranker import Contribution, Explanation
 
 NAN = float("nan")
@@ -60,7 +61,11 @@ TRACE: dict[str, Any] = {
 
 
 class FakeRanker:
-    data = SimpleNamespace(user_ids=["u1", "u2"], title=lambda item: f"Cup {item}")
+    data = SimpleNamespace(
+        user_ids=["u1", "u2"],
+        title=lambda item: f"Cup {item}",
+        config=SimpleNamespace(study=SimpleNamespace(language="en")),
+    )
     outcome = SimpleNamespace(name="events.purchase")
 
     def __init__(self) -> None:
@@ -121,7 +126,7 @@ class FakeStudy:
 
     def run(self, sources: Sequence[str] = ("llm",), *, context: Any = None) -> Any:
         self.calls.append(("run", tuple(sources)))
-        return SimpleNamespace(report=Path("shop/.whyrank/report.html"))
+        return RunSummary(hypotheses=3, estimated=3, calls=2, cached=1, report=Path("shop/.whyrank/report.html"))
 
     def verdicts(self) -> pd.DataFrame:
         if self.fail is not None:

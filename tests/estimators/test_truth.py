@@ -268,7 +268,6 @@ def test_random_items_rescue_what_the_columns_cannot_identify(lab: Lab) -> None:
     assert lab.estimate(context, "users.age -> events.y").population == "all rows"
 
 
-@pytest.mark.xfail(strict=True, reason="a random slice that contradicts all rows is not a gate yet")
 def test_a_random_slice_that_contradicts_all_rows_holds_a_verdict_back(lab: Lab) -> None:
     """As above, but nobody declared the hours: all rows say 1.4, the random tenth says .3, which is true."""
     rng = np.random.default_rng(8)
@@ -284,7 +283,6 @@ def test_a_random_slice_that_contradicts_all_rows_holds_a_verdict_back(lab: Lab)
     assert verdict.verdict != "validated" or abs(verdict.estimate.estimate - 0.3) <= 3 * verdict.estimate.se
 
 
-@pytest.mark.xfail(strict=True, reason="shrunken intercepts take out only part of what is lasting in users or items")
 @pytest.mark.parametrize("cause", ["items.sale", "events.top"])
 def test_what_is_lasting_in_users_confounds_nothing(lab: Lab, cause: str) -> None:
     """Eager users, whom no column marks, are shown sale items on top; neither does anything."""

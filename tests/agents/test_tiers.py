@@ -37,7 +37,7 @@ def test_edges_that_can_be_tested(shop: Shop, edge: str) -> None:
 @pytest.mark.parametrize(
     ("edge", "reason"),
     [
-        ("items.price -> items.season", "only a numeric or binary attribute can be an effect"),
+        ("users.age -> users.region", "only a numeric or binary attribute can be an effect"),
         ("items.season -> events.click", "is a confounder"),
         ("users.loyalty -> events.click", "is a modifier"),
         ("items.legacy -> events.click", "left out"),

@@ -71,7 +71,9 @@ def score(spec: WorldSpec) -> Score:
         with whyrank.open(folder) as study:
             verdicts = study.verdicts()
     truth = world.truth[world.truth["modifier"] == ""].set_index("edge")
-    judged = verdicts.set_index("edge").join(truth[["estimate", "causal"]], rsuffix="_true")
+    judged = verdicts.set_index("edge").join(
+        truth[["estimate", "causal"]].rename(columns={"estimate": "estimate_true"})
+    )
     if judged["causal"].isna().any():
         raise SystemExit(f"seed {spec.seed}: verdicts on contrasts that the truth doesn't have")
     validated, causal = judged["verdict"] == "validated", judged["causal"] == 1

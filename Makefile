@@ -19,7 +19,7 @@ help: ## List the targets
 
 demo: $(DEMO) ## Install, write the Complete Journey study into demo/, run it; again: only what is missing
 	@test -e $(STUDY)/whyrank.toml || $(BIN)/whyrank example retail $(STUDY)
-	@$(BIN)/whyrank run $(STUDY) --source llm,exhaustive
+	@$(BIN)/whyrank run $(STUDY) --source llm,exhaustive --context-file $(STUDY)/next_week.csv
 
 test: $(DEV) ## Run the tests, but for the slow lanes
 	@$(BIN)/pytest -m "not ($(LANES))"

@@ -31,7 +31,7 @@ PLACEBO_DRAWS = 200
 SUBSET_DRAWS = 100
 COMMON_CAUSE_DRAWS = 20
 MIN_OVERLAP = 0.5
-BENCHMARK_ROWS = 100_000  # a benchmark needs two digits, not a million rows
+BENCHMARK_ROWS = 40_000  # a benchmark needs two digits, not a million rows
 
 
 def overlap(effect: Effect, *, numeric: bool, language: Language = "en") -> Check:

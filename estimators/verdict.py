@@ -86,7 +86,7 @@ def decide(
 def _adjusted(e: Estimate, language: Language) -> str:
     """Say what was adjusted for: columns, and items or users as such."""
     columns = [name for name in e.adjusted_for if "." in name]
-    identities = [say(language, name) for name in e.adjusted_for if "." not in name]
+    identities = [say(language, f"each of {name}") for name in e.adjusted_for if "." not in name]
     if not identities:
         return say(language, "columns", count=len(columns))
     joined = say(language, "and").join(identities)

@@ -11,15 +11,17 @@ Language = Literal["en", "zh"]
 _SENTENCES: dict[str, tuple[str, str]] = {
     # verdicts
     "validated": (
-        "{way} it after adjustment for {adjusted} (unadjusted: {naive:+.3g})",
-        "调整{adjusted}之后仍然{way}（未调整：{naive:+.3g}）",
+        "{way} it, adjusted for {adjusted} (unadjusted {naive:+.3g})",
+        "调整{adjusted}之后仍然{way}（未调整 {naive:+.3g}）",
     ),
     "columns": ("{count} columns", "{count} 列"),
     "columns and identities": (
-        "{count} columns and for what is lasting in {identities}",
-        "{count} 列以及{identities}自身的固有差异",
+        "{count} columns and {identities}",
+        "{count} 列以及{identities}",
     ),
     "and": (" and ", "与"),
+    "each of items": ("each item", "每个商品"),
+    "each of users": ("each user", "每个用户"),
     "not refuted": ("no attempt to refute it succeeded", "所有反驳尝试均未成功"),
     "other sign": (
         "claimed that it {claimed} it, but the data say that it {way} it: {interval}",
@@ -32,7 +34,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "seen": ("an effect of {interval} was seen", "观察到效应 {interval}"),
     "but": ("but {why}", "但是{why}"),
     "naive": (
-        "unadjusted it looks like {naive:+.3g}, but adjustment for {adjusted} takes that away",
+        "looks like {naive:+.3g}, but adjusting for {adjusted} takes that away",
         "未调整时看似 {naive:+.3g}，但调整{adjusted}之后不复存在",
     ),
     "many tests": (

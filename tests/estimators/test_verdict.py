@@ -33,10 +33,10 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any], str, str, str]] = [
     ("a gate failed", {"failing": ("placebo", 0.1)}, {}, "inconclusive", "but what placebo says", "但是what placebo"),
     ("poor overlap", {"failing": ("overlap", 0.06)}, {}, "inconclusive", "but what overlap says", "但是what overlap"),
     ("other sign", {}, {"claimed_sign": "-"}, "refuted", "claimed that it lowers it", "提出者认为它降低"),
-    ("validated", {}, {}, "validated", "raises it after adjustment", "仍然提高结果"),
+    ("validated", {}, {}, "validated", "raises it, adjusted for", "仍然提高结果"),
     ("validated as claimed", {}, {"claimed_sign": "+"}, "validated", "raises it", "提高结果"),
     ("validated downwards", DOWN, {"claimed_sign": "-"}, "validated", "lowers it", "降低结果"),
-    ("confounded", WIDE, {"q_value": 0.7}, "refuted", "unadjusted it looks like +0.25", "未调整时看似 +0.25"),
+    ("confounded", WIDE, {"q_value": 0.7}, "refuted", "looks like +0.25, but adjusting for", "未调整时看似 +0.25"),
     ("too little", WIDE | {"naive": 0.02}, {"q_value": 0.7}, "inconclusive", "can't be told from zero", "无法与零区分"),
     ("many tests", {"p_value": 0.02}, {"q_value": 0.2}, "inconclusive", "p = 0.02 alone, but q", "单独检验 p = 0.02"),
 ]  # fmt: skip

@@ -23,6 +23,14 @@ _STYLES = {
 }
 
 
+_SOURCES = ("llm", "file", "discovery", "exhaustive")
+
+
+def _proposer(source: str) -> str:
+    """Say on a second line who proposed it; of several, the one that had to think of it."""
+    return next((f"\n  by {name}" for name in _SOURCES if name in source), "")
+
+
 def sort_verdicts(frame: pd.DataFrame) -> pd.DataFrame:
     """Sort by verdict, then by how far the effect is from zero in standard errors, then by name."""
     from whyrank.report.order import VERDICTS
@@ -56,7 +64,7 @@ def draw_verdicts(frame: pd.DataFrame) -> Table:
         cell.add_row(Text(plain(row["edge"])))
         cell.add_row(reason)
         table.add_row(
-            Text(f"{MARKS[verdict]} {verdict}", style=_STYLES[verdict]),
+            Text(f"{MARKS[verdict]} {verdict}", style=_STYLES[verdict]).append(_proposer(row["source"]), style="dim"),
             cell,
             Text(interval_text(row["estimate"], row["ci_low"], row["ci_high"], row["scale"])),
             Text(q_text(row["q_value"])),

@@ -167,13 +167,13 @@ def _on(shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) ->
             return blocked_effect(panel.n, "partialling-out", 0.0, "constant")
         z = np.where(known, (t - centre) / spread, 0.0)
         t_hat = shared.treatment(cause, z, adjust, probability=False, name="unit").fitted
-        y_hat = shared.outcome(cause, adjust).fitted
+        y_hat = shared.outcome(cause, adjust, with_cause=False).fitted
         t_residual = np.where(known, (z - t_hat) * spread, 0.0)
         return partialling_out(np.where(known, panel.y - y_hat, 0.0), t_residual, spread**2 * float(known.mean()))
     if not (arm.rows.any() and arm.reference.any()):
         return blocked_effect(panel.n, "AIPW", 0.0, "no overlap")
     own = np.setdiff1d(panel.blocks[cause].columns, adjust)
-    columns = np.sort(np.concatenate([adjust, own]))
+    columns = np.unique(np.concatenate([adjust, own, shared.alike(found.adjust, cause)]))
     outcome, design = shared.outcome(cause, columns), shared.design(columns)
     place = np.searchsorted(columns, own)
     at_ref = np.zeros(len(own), np.float32)

@@ -48,17 +48,25 @@ class SharedNuisances:
     def adjustment(self, names: tuple[str, ...], cause: str, level: str) -> Columns:
         """Return the design columns adjusted for, in order.
 
-        They are those of the named attributes, of a set its other values, and the means of the cause and of the named
-        attributes of its table in each item and user that they vary within.
+        They are those of the named attributes, of a set its other values, and the cause's means in each item and user
+        that it varies within.
         """
-        block, table = self.panel.blocks[cause], cause.split(".", 1)[0]
+        block = self.panel.blocks[cause]
         parts = [self.columns(names)]
         if block.attribute.kind == "set":
             others = [c for c, name in zip(block.columns, block.levels, strict=True) if name not in (level, "missing?")]
             parts.append(np.array(others, np.intp))
-        alike = (cause, *(name for name in names if name.startswith(f"{table}.")))
-        parts.extend(self.panel.means[name] for name in alike if name in self.panel.means)
+        if self.identities(cause):
+            parts.append(self.panel.means[cause])
         return np.sort(np.concatenate(parts))
+
+    def alike(self, names: tuple[str, ...], cause: str) -> Columns:
+        """Return the means of all named attributes of the cause's table, so that its causes share an outcome model."""
+        if not self.identities(cause):
+            return np.zeros(0, np.intp)
+        table = cause.split(".", 1)[0]
+        wanted = (cause, *(name for name in names if name.startswith(f"{table}.")))
+        return np.concatenate([self.panel.means[name] for name in wanted if name in self.panel.means])
 
     def determined(self, cause: str, values: Floats, columns: Columns) -> bool:
         """Whether the adjustment columns of the cause's own table fix its values exactly, as a linear combination.
@@ -105,9 +113,14 @@ class SharedNuisances:
         return self._folds[kind]
 
     def identities(self, cause: str) -> tuple[str, ...]:
-        """Return the tables whose rows may have an intercept of their own: those that a cause varies within."""
+        """Return the tables in each of whose rows a cause is compared: those that it varies within.
+
+        Where the item was drawn at random, users can't have confounded what is an item's: nothing need be taken out.
+        """
         kind, _ = self.assigned(cause)
         if self.panel.user is None or self.panel.item is None:
+            return ()
+        if kind == "items" and self.panel.randomised is not None and self.panel.randomised.all():
             return ()
         return tuple(table for table in ("items", "users") if table != kind)
 
@@ -124,8 +137,18 @@ class SharedNuisances:
             out[block.columns] = 0.5 * self.panel.n / (int(codes.max()) + 1)
         return out[columns]
 
-    def outcome(self, cause: str, columns: Columns) -> Nuisance:
-        """Return E[Y | those columns], with the folds that suit the cause; shared by all causes of a table."""
+    def many(self, cause: str) -> bool:
+        """Whether a cause varies in enough clusters for trees to learn from."""
+        _, codes = self.assigned(cause)
+        return int(codes.max()) + 1 >= MIN_TREE_CLUSTERS
+
+    def outcome(self, cause: str, columns: Columns, *, with_cause: bool = True) -> Nuisance:
+        """Return E[Y | those columns], with the folds that suit the cause; shared by all causes of a table.
+
+        Without the cause among the columns it is regressed with the same learners as the cause, and without shrunken
+        intercepts: what follows the cause through other columns or rows in one of the two, and not as much in the
+        other, would take part of the effect away.
+        """
         kind, _ = self.assigned(cause)
         key = (kind, columns.tobytes())
         if key not in self._outcomes:
@@ -134,23 +157,22 @@ class SharedNuisances:
                 self.design(columns),
                 self.folds(cause),
                 penalty=self.penalty(columns),
-                intercepts=self.intercepts(cause),
-                trees=self.panel.n >= 1_000,
+                intercepts=self.intercepts(cause) if with_cause else (),
+                trees=(with_cause or self.many(cause)) and self.panel.n >= 1_000,
                 rng=self.rng("outcome", kind),
             )
         return self._outcomes[key]
 
     def treatment(self, cause: str, target: Floats, columns: Columns, *, probability: bool, name: str) -> Nuisance:
         """Return E[T | those columns]; trees only where the cause varies in enough clusters."""
-        _, codes = self.assigned(cause)
         return fit_nuisance(
             target,
             self.design(columns),
             self.folds(cause),
             penalty=self.penalty(columns),
-            intercepts=self.intercepts(cause),
+            intercepts=self.intercepts(cause) if probability else (),
             probability=probability,
-            trees=int(codes.max()) + 1 >= MIN_TREE_CLUSTERS and self.panel.n >= 1_000,
+            trees=self.many(cause) and self.panel.n >= 1_000,
             rng=self.rng("treatment", cause, name),
         )
 

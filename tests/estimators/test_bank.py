@@ -1,4 +1,4 @@
-"""A conjoint with random cards: effects known from the design, with attributes that go together and fool the naive look."""
+"""A conjoint with random cards: effects known from the design, whose attributes go together and fool the naive look."""
 
 from __future__ import annotations
 

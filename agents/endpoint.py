@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
-from whyrank.errors import InputError, RemoteRefused, ServerError
+from whyrank.errors import InputError, RemoteRefused
 
 __all__ = ["Endpoint", "check_address", "key_from_environment"]
 
@@ -43,7 +43,7 @@ def key_from_environment() -> str:
 def check_address(base_url: str, *, allow_remote: bool = False) -> tuple[str, bool]:
     """Return the address as it will be used (`/v1` added if it has no path), and whether it is off this machine.
 
-    A name is looked up: it counts as this machine only if every address it has is a loopback address.
+    A name is looked up: it counts as this machine only if it has addresses, and all of them are loopback addresses.
 
     Raises
     ------
@@ -51,8 +51,6 @@ def check_address(base_url: str, *, allow_remote: bool = False) -> tuple[str, bo
         If it is not an http(s) address, or has a password in it.
     RemoteRefused
         If it is off this machine and `allow_remote` is false.
-    ServerError
-        If the name can't be resolved.
     """
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -76,8 +74,8 @@ def _is_loopback(host: str) -> bool:
         pass  # a name, not a number
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ServerError(f"the model server's name {host!r} can't be resolved: {error}") from error
+    except OSError:  # whoever may ask it will be told that there is no such name
+        return False
     return bool(found) and all(_loopback_ip(str(entry[4][0])) for entry in found)
 
 

@@ -43,7 +43,8 @@ def test_the_readme_works_as_it_stands(tmp_path: Path, monkeypatch: pytest.Monke
             said[words[1]] = result.stdout
     assert list(said) == ["init", "check", "run", "verdicts", "recommend"]
     assert said["verdicts"].startswith("edge,cause,level,")
-    assert "(validated)" in said["recommend"]
+    assert "why: what each validated effect adds" in said["recommend"]
+    assert re.search(r"[+-]0\.\d+ +\w+ = ", said["recommend"])
 
     (code,) = blocks("README.md", "python")
     names: dict[str, object] = {}

@@ -65,7 +65,7 @@ def test_study_loads_with_missing_values_as_its_only_finding(folder: Path) -> No
     assert data.dropped == {}
     assert len(data.users) == 801
     assert len(data.items) == 140
-    assert len(data.events) == 3_500 * 140
+    assert len(data.events) == 8_000 * 140
     assert data.attribute("users.home_ownership").missing == 233
     assert data.attribute("events.month").role == "confounder"
     assert all(a.description for a in data.attributes.values())
@@ -75,7 +75,7 @@ def test_study_loads_with_missing_values_as_its_only_finding(folder: Path) -> No
 @pytest.mark.retail
 def test_every_drawn_week_keeps_all_its_categories(events: pd.DataFrame) -> None:
     counts = events.groupby(["household_id", "week_of"])["category_id"].agg(["size", "nunique"])
-    assert len(counts) == 3_500
+    assert len(counts) == 8_000
     assert (counts == 140).all(axis=None)
     assert 0.08 < events["bought"].mean() < 0.12
 

@@ -16,6 +16,7 @@ from whyrank.config import EventsConfig, ItemsConfig, StudyConfig, StudySection,
 from whyrank.datasets.study_data import Attribute, Outcome, StudyData
 from whyrank.edge import Contrast, Edge
 from whyrank.estimators.estimate import Estimate, Judgement, VerdictName
+from whyrank.ranker import Ranker
 
 BRANDS = ("basic", "plus", "premium")
 REGIONS = ("north", "south", "west")
@@ -191,3 +192,8 @@ def judge_truly() -> Callable[..., list[Judgement]]:
 def judgements(world: World) -> list[Judgement]:
     """Return true judgements of `world`."""
     return true_judgements(world)
+
+
+@pytest.fixture(scope="session")
+def ranker(world: World, judgements: list[Judgement]) -> Ranker:
+    return Ranker(world.data, judgements)

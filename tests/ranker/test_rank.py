@@ -21,11 +21,6 @@ from whyrank.ranker import RECOMMEND_COLUMNS, Ranker
 Make = Callable[..., Judgement]
 
 
-@pytest.fixture(scope="module")
-def ranker(world: Any, judgements: list[Judgement]) -> Ranker:
-    return Ranker(world.data, judgements)
-
-
 def brute_force(ranker: Ranker, user: str, k: int, seen: set[str]) -> list[str]:
     """Sort every item of one user by score, ties by position."""
     scores = ranker.scores([user])[0]

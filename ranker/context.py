@@ -41,7 +41,7 @@ class Context:
     def shared_h(self, terms: Sequence[Term]) -> dict[int, float]:
         """Return the value less its mean of each term that all items share; 0 where it is missing."""
         return {
-            k: float(_h(term, np.array([self.shared[term.attribute.name]], object))[0])
+            k: float(_h(term, _objects([self.shared[term.attribute.name]]))[0])
             for k, term in enumerate(terms)
             if term.attribute.name in self.shared
         }

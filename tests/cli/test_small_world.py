@@ -64,6 +64,23 @@ def test_a_study_from_check_to_report(whyrank_cli: Cli, folder: Path, tmp_path: 
     )  # fmt: skip
     assert score["score"] == pytest.approx(ranked[0]["score"])
 
+    plan = tmp_path / "plan.csv"
+    last = ranked[-1]["item_id"]
+    plan.write_text(f"item_id,display\n{last},0\n")
+    in_plan = ("--context", "display=1", "--context-file", plan)
+    planned = records("recommend", folder, "--user", "u007", "-k", "3", *in_plan)
+    assert [r["score"] for r in planned][:2] == pytest.approx([r["score"] for r in ranked][:2])
+    assert last not in {r["item_id"] for r in planned} or planned[-1]["score"] < ranked[-1]["score"]
+    explained = ask("explain", folder, "--user", "u007", "--item", last, *in_plan).stdout
+    assert "events.display = 0" in " ".join(explained.split())
+    ran_again = ask("run", folder, "--source", folder / "edges.jsonl", "--user", "u007", *in_plan)
+    assert "display = 1" in ran_again.stdout
+    assert "display = 1 raises" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    plan.write_text(f"item_id,display\n{last}x,0\n")
+    wrong = whyrank_cli("run", folder, "--context-file", plan, "--workdir", tmp_path)
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert f"no item '{last}x' in this study (did you mean" in wrong.stderr
+
     assert "placebo" in ask("explain", folder, "--edge", EDGES[0]).stdout
     page = tmp_path / "page.html"
     assert ask("report", folder, "--output", page).stdout == f"{page}\n"

@@ -128,8 +128,31 @@ def test_price_cut_ignores_the_panels_own_receipts(
     monkeypatch.setattr("whyrank.datasets.complete_journey.write.find_spec", lambda name: spec)
     write_complete_journey(tmp_path / "again", quiet=True)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "again" / "events.parquet"), events)
-    for name in ("items.csv", "users.csv", "whyrank.toml"):
+    for name in ("items.csv", "users.csv", "next_week.csv", "whyrank.toml"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.retail
+def test_the_plan_is_the_last_week_of_the_store_that_most_shop_at(
+    folder: Path, events: pd.DataFrame, data: Path
+) -> None:
+    """Its promotions are those of the log's households that shopped there in that week."""
+    plan = pd.read_csv(folder / "next_week.csv").set_index("category_id").sort_index()
+    assert plan.index.tolist() == sorted(pd.read_csv(folder / "items.csv")["category_id"])
+    assert 0.05 < plan["display"].mean() < plan["mailer"].mean() < 0.5
+    shopped = _ask(
+        f"""
+        SELECT household_id, store_id, sum(sales_value) AS sales FROM '{data}/transactions.parquet' WHERE week = 53
+        AND household_id IN (SELECT household_id FROM '{data}/demographics.parquet') GROUP BY ALL
+        """
+    )
+    main = shopped.sort_values(["sales", "store_id"], ascending=[False, True]).drop_duplicates("household_id")
+    there = main.loc[main["store_id"] == main["store_id"].mode()[0], "household_id"].astype(str)
+    week = events[(events["week_of"] == "2017-12-25") & events["household_id"].astype(str).isin(there)]
+    assert len(week)
+    for _, rows in week.groupby("household_id"):
+        seen = rows.set_index("category_id").sort_index()[["display", "mailer", "price_cut"]]
+        assert np.array_equal(seen.astype("float64"), plan.astype("float64"), equal_nan=True)
 
 
 @pytest.mark.retail

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -30,8 +31,8 @@ def test_a_study_from_check_to_report(whyrank_cli: Cli, folder: Path, tmp_path: 
         assert result.exit_code == 0, result.stderr
         return result
 
-    def records(*arguments: object) -> list[dict[str, object]]:
-        answer: list[dict[str, object]] = json.loads(ask(*arguments, "--format", "json").stdout)
+    def records(*arguments: object) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = json.loads(ask(*arguments, "--format", "json").stdout)
         return answer
 
     early = whyrank_cli("verdicts", folder, "--workdir", tmp_path)

@@ -49,6 +49,8 @@ test-package: $(DEV) ## Slow lane: sdist, wheel, fresh environment
 
 bench: $(DEV) ## Benchmarks; minutes, and only meaningful on a quiet machine
 	@$(BIN)/python benchmarks/startup.py
+	@$(BIN)/python benchmarks/ranker_base.py
+	@$(BIN)/python benchmarks/complete_journey.py
 	@$(BIN)/python benchmarks/shop_world.py $(BENCH)
 
 clean: ## Remove what make made: .venv, demo, build products, caches

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -109,3 +111,25 @@ def test_two_processes_at_once_are_safe() -> None:
     assert Path(said[0][0].strip()).read_bytes() == CONTENT
     assert sum("Fetching" in err for _, err in said) == 1
     assert leftovers() == ["toy.bin"]
+
+
+def test_what_vanishes_while_it_is_counted_breaks_nothing(tmp_path: Path) -> None:
+    """Pip makes and removes folders while their bytes are counted for the progress bar."""
+    from whyrank.fetch import _bytes_under
+
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            deep = tmp_path / "a" / "b"
+            deep.mkdir(parents=True, exist_ok=True)
+            (deep / "file").write_bytes(b"12345")
+            shutil.rmtree(tmp_path / "a", ignore_errors=True)
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        assert max(_bytes_under(tmp_path) for _ in range(3_000)) >= 5
+    finally:
+        stop.set()
+        thread.join()

@@ -193,11 +193,12 @@ def _sha256(path: Path) -> str:
 
 def _bytes_under(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:  # pip moves files while we look
-            continue
+    for place, _, names in os.walk(folder):  # which, unlike rglob, passes over folders that vanish meanwhile
+        for name in names:
+            try:
+                total += Path(place, name).stat().st_size
+            except FileNotFoundError:  # pip moves files while we look
+                continue
     return total
 
 

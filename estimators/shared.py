@@ -150,7 +150,7 @@ class SharedNuisances:
         other, would take part of the effect away.
         """
         kind, _ = self.assigned(cause)
-        key = (kind, columns.tobytes())
+        key = (kind if with_cause else f"{kind} without", columns.tobytes())
         if key not in self._outcomes:
             self._outcomes[key] = fit_nuisance(
                 self.panel.y,

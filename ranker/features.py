@@ -103,8 +103,10 @@ def canonical_value(attribute: Attribute, value: Any) -> Any:
     """
     if attribute.kind == "set":
         if isinstance(value, str):
-            return tuple(part.strip() for part in value.split("|"))
-        return tuple(value) if isinstance(value, tuple | list | set | frozenset) else None
+            value = [part.strip() for part in value.split("|")]
+        if not isinstance(value, tuple | list | set | frozenset):
+            return None
+        return tuple(sorted({_as_level(attribute, part) for part in value if part != ""}))
     number = number_of(attribute, "", value)
     if np.isnan(number):
         return None

@@ -288,6 +288,13 @@ def test_recommend_gives_each_item_its_reasons(whyrank_cli: Cli, fake: FakeStudy
     assert records[0]["reasons"] == "i1 has free_shipping = 1 (validated); Popularity counts 0.1"
 
 
+def test_the_table_says_what_an_item_is_and_csv_stays_as_it_is(whyrank_cli: Cli, fake: FakeStudy) -> None:
+    asked = ("recommend", "shop", "--user", "u1", "-k", "1")
+    assert "Cup i1" in whyrank_cli(*asked).stdout
+    assert "Cup i1" in whyrank_cli("explain", "shop", "--user", "u1", "--item", "i1").stdout
+    assert "Cup" not in whyrank_cli(*asked, "--format", "csv").stdout
+
+
 def test_recommend_for_everybody_leaves_the_study_its_own_rule_on_seen_items(whyrank_cli: Cli, fake: FakeStudy) -> None:
     result = whyrank_cli("recommend", "shop", "--all-users", "-k", "1", "--no-reasons", "--format", "csv")
     assert result.stdout.splitlines() == ["user_id,item_id,rank,score", "u1,i1,1,0.1", "u2,i1,1,0.1"]

@@ -91,6 +91,8 @@ def test_a_context_of_several_values(world: Any, make_judgement: Callable[..., J
     effect = make_judgement("events.slots -> events.dwell", 0.2, 1e-6, level="a", bracket=True)
     explained = Ranker(data, [effect]).explain("u0001", "i0001", context=context)
     assert [(c.value, round(c.contribution, 6)) for c in explained.contributions] == [("a, b", 0.1)]
+    with pytest.raises(InputError, match=r"'events\.slots' has no level 'c': expected one of 'a', 'b'"):
+        Ranker(data, [effect]).scores(["u0001"], context={"slots": "a|c"})
 
 
 def test_values_for_the_rest_fill_what_a_plan_leaves_open(ranker: Ranker, plan: pd.DataFrame) -> None:

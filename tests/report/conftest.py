@@ -172,7 +172,7 @@ def content(rows: list[Judgement], *, study: str = "shop", language: str = "en")
             "events.purchase",
             (
                 RecommendedItem("i3", 0.0712, ("free_shipping = 1 raises it by 2.1 pp (validated)", "bought often")),
-                RecommendedItem("i9", 0.0633, ("price = 12 raises it by 0.8 pp (validated)",)),
+                RecommendedItem("i9", 0.0633, ("price = 12 raises it by 0.8 pp (validated)",), f"Blue cup {SCRIPT}"),
             ),
         ),
         versions={"whyrank": "0.1.0", "dowhy": "0.14", "econml": "0.17"},

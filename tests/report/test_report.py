@@ -118,6 +118,7 @@ def test_every_verdict_shows_its_evidence(shop: ReportContent, tmp_path: Path) -
         "event of an unknown item",
         "users.region 'north' has only 9 users",
         "items.colour -> events.click",
+        "i9 Blue cup <script>",
         shop.fingerprint,
     ):
         assert expected in text

@@ -52,7 +52,7 @@ def arms(panel: Panel, name: str) -> list[Arm]:
     """
     if name not in panel.blocks:
         raise InputError(f"{name!r} does not vary in the rows of {panel.outcome!r}, or is not known there")
-    block, values = panel.blocks[name], panel.raw[name]
+    block, values = panel.blocks[name], panel.values(name)
     attribute = block.attribute
     if attribute.kind == "numeric":
         known = np.isfinite(values)
@@ -62,7 +62,7 @@ def arms(panel: Panel, name: str) -> list[Arm]:
     out = []
     for level, column in _named(block):
         if attribute.kind == "set":
-            has = panel.design[:, column] > 0.5
+            has = panel.design.column(column) > 0.5
             out.append(Arm(level, f"without {level}", True, has, ~has & ~_missing(panel, block)))
         else:
             code = block.levels.index(level) + 1
@@ -78,7 +78,7 @@ def _named(block: Block) -> list[tuple[str, int]]:
 def _missing(panel: Panel, block: Block) -> npt.NDArray[np.bool_]:
     if "missing?" not in block.levels:
         return np.zeros(panel.n, bool)
-    return np.asarray(panel.design[:, block.columns[block.levels.index("missing?")]] > 0.5)
+    return np.asarray(panel.design.column(int(block.columns[block.levels.index("missing?")])) > 0.5)
 
 
 def base_contrasts(panel: Panel, edge: Edge) -> list[tuple[Contrast, Arm]]:

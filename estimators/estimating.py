@@ -9,14 +9,15 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from whyrank.datasets.study_data import StudyData
-from whyrank.edge import Edge
+from whyrank.edge import Contrast, Edge
 from whyrank.errors import InputError
 from whyrank.estimators.contrasts import Arm, arms, base_contrasts, with_modifier
+from whyrank.estimators.design import Columns, Floats
 from whyrank.estimators.effects import Effect, aipw, blocked_effect, partialling_out
 from whyrank.estimators.estimate import Estimate
 from whyrank.estimators.evidence import gather, nothing_to_compare, standard_error
 from whyrank.estimators.identify import Identification, identify
-from whyrank.estimators.panel import Columns, Floats, Panel, build_panel, grain_of
+from whyrank.estimators.panel import Panel, build_panel, grain_of
 from whyrank.estimators.shared import SharedNuisances
 
 __all__ = ["estimate_edges", "judgeable"]
@@ -97,23 +98,36 @@ def _estimate_cause(
         return
     found = identify(data, plain, tuple(name for name in panel.blocks if name != plain.cause))
     with threadpool_limits(limits=1):
-        workings = [(c, *_effect(data, shared, plain, arm, found)) for c, arm in base_contrasts(panel, plain)]
-    for edge in edges:
-        if progress:
-            progress(edge)
-        if edge.modifier is not None and not _compares(panel, edge.modifier):
-            yield edge, [nothing_to_compare(data, panel, edge, edge.modifier)]
-            continue
-        out = []
-        with threadpool_limits(limits=1):
-            for contrast, effect, where, arm, everywhere in workings:
-                if edge.modifier is None:
-                    out.append(gather(data, where, contrast, effect, found, arm, all_rows=everywhere))
-                    continue
-                for m in arms(where.panel, edge.modifier):
-                    named = with_modifier(contrast, edge.modifier, m)
-                    out.append(gather(data, where, named, effect, found, arm, modifier=m, all_rows=everywhere))
-        yield edge, out
+        shown: dict[Edge, list[Estimate]] = {edge: [] for edge in edges}
+        for contrast, arm in base_contrasts(panel, plain):  # one level at a time: each holds five numbers a row
+            working = _effect(data, shared, plain, arm, found)
+            for edge in edges:
+                if progress and not shown[edge]:
+                    progress(edge)
+                shown[edge].extend(_gathered(data, panel, edge, contrast, found, *working))
+    yield from shown.items()
+
+
+def _gathered(
+    data: StudyData,
+    panel: Panel,
+    edge: Edge,
+    contrast: Contrast,
+    found: Identification,
+    effect: Effect,
+    where: SharedNuisances,
+    arm: Arm,
+    everywhere: float | None,
+) -> Iterator[Estimate]:
+    """Put the evidence beside one level's effect, by levels of the edge's modifier if it has one."""
+    if edge.modifier is None:
+        yield gather(data, where, contrast, effect, found, arm, all_rows=everywhere)
+    elif not _compares(panel, edge.modifier):
+        yield nothing_to_compare(data, panel, edge, edge.modifier)
+    else:
+        for m in arms(where.panel, edge.modifier):
+            named = with_modifier(contrast, edge.modifier, m)
+            yield gather(data, where, named, effect, found, arm, modifier=m, all_rows=everywhere)
 
 
 def _compares(panel: Panel, name: str) -> bool:
@@ -174,11 +188,10 @@ def _on(shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) ->
         return blocked_effect(panel.n, "AIPW", 0.0, "no overlap")
     own = np.setdiff1d(panel.blocks[cause].columns, adjust)
     columns = np.unique(np.concatenate([adjust, own, shared.alike(found.adjust, cause)]))
-    outcome, design = shared.outcome(cause, columns), shared.design(columns)
-    place = np.searchsorted(columns, own)
+    outcome = shared.outcome(cause, columns)
     at_ref = np.zeros(len(own), np.float32)
     at_arm = (own == _column(panel, cause, arm)).astype(np.float32)
-    mu_arm, mu_ref = outcome.at(design, place, at_arm), outcome.at(design, place, at_ref)
+    mu_arm, mu_ref = outcome.at(own, at_arm), outcome.at(own, at_ref)
     e_arm = _propensity(shared, cause, arm.rows, adjust, f"arm {arm.level}")
     if bool(np.all(arm.rows | arm.reference)):
         e_ref = 1.0 - e_arm

@@ -157,10 +157,10 @@ def _gates(
         checks.append(gates.placebo(effect, codes, within, rng, language=language))
         checks.append(gates.random_common_cause(effect, codes, se, rng, language=language))
         adjust = shared.adjustment(found.adjust, cause, contrast.level)
-        named = {name: np.intersect1d(panel.blocks[name].columns, adjust) for name in (*found.adjust, cause)}
+        named = {name: np.intersect1d(panel.blocks[name].every, adjust) for name in (*found.adjust, cause)}
         place = {name: np.searchsorted(adjust, columns) for name, columns in named.items() if len(columns)}
         target = _as_number(panel, cause, effect)
-        design = shared.design(adjust)
+        design = panel.design.rows(np.arange(panel.n), adjust)
         same = shared.intercepts(cause)
         checks.append(gates.sensitivity(effect, target, panel.y, design, place, same, language=language))
     else:
@@ -188,7 +188,9 @@ def _audit(
         effect,
         np.nan_to_num(arm.values),
         shared.panel.y,
-        shared.design(shared.adjustment(found.adjust, contrast.edge.cause, contrast.level)),
+        shared.panel.design.rows(
+            np.arange(shared.panel.n), shared.adjustment(found.adjust, contrast.edge.cause, contrast.level)
+        ),
         shared.intercepts(contrast.edge.cause),
         se=se,
         discrete=not arm.numeric,
@@ -199,9 +201,8 @@ def _audit(
 
 def _as_number(panel: Panel, cause: str, effect: Effect) -> Floats:
     """Return the cause as one number per row, as the sensitivity benchmark regresses it."""
-    raw = panel.raw[cause]
     if panel.blocks[cause].attribute.kind == "numeric":
-        return np.where(np.isfinite(raw), raw, 0.0)
+        return np.nan_to_num(panel.values(cause))
     return (effect.t_residual > 0).astype(np.float64)
 
 

@@ -6,7 +6,7 @@ taken to the rows by position, so that a million exposures of three hundred item
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -17,19 +17,14 @@ import pandas as pd
 from whyrank.datasets.study_data import Attribute, StudyData
 from whyrank.edge import Edge, Grain
 from whyrank.errors import InputError
+from whyrank.estimators.design import Codes, Columns, Design, Floats, Part
+from whyrank.estimators.encode import Encoded, encode
 from whyrank.estimators.words import say
 
-__all__ = ["Block", "Panel", "build_panel", "grain_of"]
+__all__ = ["Block", "Codes", "Columns", "Floats", "Panel", "build_panel", "grain_of"]
 
-Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int32]
-Columns = npt.NDArray[np.intp]
-
-MAX_LEVELS = 50
-"""A categorical keeps this many of its most frequent levels; the rest are pooled (they adjust, they aren't tested)."""
-
-MIN_LEVEL_ROWS = 5
-"""Rows of its table that a level needs to stand alone; rarer levels are pooled."""
+MAX_DISTINCT = 1_000
+"""Distinct values of a context attribute up to which it is kept as a table of its values."""
 
 
 def grain_of(edge: Edge) -> Grain:
@@ -50,12 +45,19 @@ class Block:
     levels : the level each 0/1 column stands for ("" for a numeric column); the last column may be the indicator of
         a missing value.
     pooled : levels too rare to stand alone, encoded together.
+    curved : positions of what else a numeric attribute is adjusted for with: its square, rank and squared rank.
     """
 
     attribute: Attribute
-    columns: npt.NDArray[np.intp]
+    columns: Columns
     levels: tuple[str, ...]
     pooled: tuple[str, ...] = ()
+    curved: Columns = field(default_factory=lambda: np.zeros(0, np.intp))
+
+    @property
+    def every(self) -> Columns:
+        """All columns that adjust for the attribute."""
+        return np.concatenate([self.columns, self.curved])
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,13 @@ class Panel:
     grain, outcome, scale : what is judged.
     y : outcome, shape (n,).
     user, item : cluster codes, shape (n,), or None at the other table's grain.
-    design : encoded attributes, float32, shape (n, p); numeric columns are standardised, missing is 0 with an indicator
-        (with an indicator the fill value carries no information, so none leaks across folds).
+    design : encoded attributes, in factors.
     blocks : attribute name to its columns, in the study's order.
-    randomised : mask of rows whose item was drawn at random, or None.
-    raw : each attribute's values in its own units, or codes of its levels.
+    raw : each attribute's values at the level of its table, in its own units, or codes of its levels; and the table's
+        row on each row of the panel (None: the same). See `values`.
     means : attribute name to the design columns that hold its mean in each item and user that it varies within.
+    randomised : mask of rows whose item was drawn at random, or None.
+    weight : weight of each row for causes that are an item's, mean 1, if the log says how items were chosen; or None.
     warnings : what was done to the columns.
     """
 
@@ -82,11 +85,12 @@ class Panel:
     y: Floats
     user: Codes | None
     item: Codes | None
-    design: npt.NDArray[np.float32]
+    design: Design
     blocks: dict[str, Block]
-    raw: dict[str, npt.NDArray[np.float64]] = field(repr=False)
+    raw: dict[str, tuple[Floats, Codes | None]] = field(repr=False)
     means: dict[str, Columns] = field(default_factory=dict)
     randomised: npt.NDArray[np.bool_] | None = None
+    weight: Floats | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -100,9 +104,13 @@ class Panel:
         if self.user is None or self.item is None:
             return np.arange(self.n, dtype=np.int32)
         width = int(self.item.max()) + 1
-        keys = self.user.astype(np.int64) * width + self.item
-        codes: Codes = np.unique(keys, return_inverse=True)[1].astype(np.int32)
+        codes: Codes = pd.factorize(self.user.astype(np.int64) * width + self.item)[0].astype(np.int32)
         return codes
+
+    def values(self, name: str) -> Floats:
+        """Return an attribute's value on every row, shape (n,): in its own units, or the code of its level."""
+        table, codes = self.raw[name]
+        return table if codes is None else np.asarray(table[codes])
 
     def cluster_of(self, name: str) -> tuple[str, Codes]:
         """Return the kind and the codes of the clusters to which an attribute is assigned."""
@@ -115,20 +123,21 @@ class Panel:
 
     def take(self, mask: npt.NDArray[np.bool_]) -> Panel:
         """Return the panel of the rows in `mask`; means are those of its own rows."""
-        width = self.design.shape[1] - sum(len(columns) for columns in self.means.values())
+        own = len(self.design.parts) - (2 if self.means else 0)
         return _with_means(
-            Panel(
-                self.grain,
-                self.outcome,
-                self.scale,
-                self.y[mask],
-                None if self.user is None else self.user[mask],
-                None if self.item is None else self.item[mask],
-                self.design[mask, :width],
-                self.blocks,
-                {name: values[mask] for name, values in self.raw.items()},
+            replace(
+                self,
+                y=self.y[mask],
+                user=None if self.user is None else self.user[mask],
+                item=None if self.item is None else self.item[mask],
+                design=Design(self.design.parts[:own], self.n).take(mask),
+                raw={
+                    name: (table[mask], None) if codes is None else (table, codes[mask])
+                    for name, (table, codes) in self.raw.items()
+                },
+                means={},
                 randomised=None if self.randomised is None else self.randomised[mask],
-                warnings=self.warnings,
+                weight=None,
             )
         )
 
@@ -146,45 +155,74 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
         y, scale, keep = _event_outcome(data, outcome)
         user: Codes | None = data.events["user"].to_numpy(np.int32)[keep]
         item: Codes | None = data.events["item"].to_numpy(np.int32)[keep]
-        rows: dict[str, npt.NDArray[np.int32] | None] = {
-            "users": user,
-            "items": item,
-            "events": np.flatnonzero(keep).astype(np.int32),
-        }
+        rows: dict[str, Codes | None] = {"users": user, "items": item, "events": None}
         y = y[keep]
         randomised = data.events["randomised"].to_numpy(np.float64)[keep] > 0 if "randomised" in data.events else None
     else:
-        table = f"{grain}s"
-        y, scale, known = _table_outcome(data, outcome)
-        index = np.flatnonzero(known).astype(np.int32)
-        y = y[known]
+        y, scale, keep = _table_outcome(data, outcome)
+        index = np.flatnonzero(keep).astype(np.int32)
+        y = y[keep]
         user = index if grain == "user" else None
         item = index if grain == "item" else None
-        rows = {table: index}
+        rows = {f"{grain}s": index}
         randomised = None
     names = [name for name, a in data.attributes.items() if a.table in rows and a.role != "ignore" and name != outcome]
-    parts: list[npt.NDArray[np.float32]] = []
+    parts: list[Part] = []
     blocks: dict[str, Block] = {}
-    raw: dict[str, Floats] = {}
+    raw: dict[str, tuple[Floats, Codes | None]] = {}
     start = 0
-    for name in names:
-        attribute = data.attributes[name]
-        column = getattr(data, attribute.table)[attribute.column]
-        encoded, levels, pooled, values = _encode(attribute, column)
-        if encoded.shape[1] == 0:
-            continue
-        if pooled:
-            warnings.append(say(data.config.study.language, "pooled", count=len(pooled), name=name))
-        where = rows[attribute.table]
-        parts.append(encoded if where is None else encoded[where])
-        raw[name] = values if where is None else values[where]
-        blocks[name] = Block(attribute, np.arange(start, start + encoded.shape[1]), levels, pooled)
-        start += encoded.shape[1]
-    design = np.hstack(parts) if parts else np.zeros((len(y), 0), np.float32)
-    panel = Panel(
-        grain, outcome, scale, y, user, item, design, blocks, raw, randomised=randomised, warnings=tuple(warnings)
+    for codes, members in _tables(data, names, rows, keep):
+        matrices: list[npt.NDArray[np.float32]] = []
+        for name, found in members:
+            width, curved = found.matrix.shape[1], found.curved.shape[1]
+            if width == 0:
+                continue
+            if found.pooled:
+                warnings.append(say(data.config.study.language, "pooled", count=len(found.pooled), name=name))
+            raw[name] = found.values, codes
+            columns, bent = np.arange(start, start + width), np.arange(start + width, start + width + curved)
+            blocks[name] = Block(data.attributes[name], columns, found.levels, found.pooled, bent)
+            matrices.extend([found.matrix, found.curved] if curved else [found.matrix])
+            start += width + curved
+        if matrices:
+            parts.append(Part(np.hstack(matrices), codes))
+    return _with_means(
+        Panel(
+            grain,
+            outcome,
+            scale,
+            y,
+            user,
+            item,
+            Design(tuple(parts), len(y)),
+            {name: blocks[name] for name in names if name in blocks},
+            raw,
+            randomised=randomised,
+            warnings=tuple(warnings),
+        )
     )
-    return _with_means(panel)
+
+
+def _tables(
+    data: StudyData, names: Sequence[str], rows: dict[str, Codes | None], keep: npt.NDArray[np.bool_]
+) -> Iterator[tuple[Codes | None, list[tuple[str, Encoded]]]]:
+    """Encode attributes table by table: users, items, each context attribute of few values, and the other context."""
+    for table in ("users", "items"):
+        here = [name for name in names if name.startswith(f"{table}.")]
+        frame = getattr(data, table)
+        yield rows.get(table), [(n, encode(data.attributes[n], frame[data.attributes[n].column])) for n in here]
+    wide: list[tuple[str, Encoded]] = []
+    for name in names:
+        if not name.startswith("events."):
+            continue
+        attribute, column = data.attributes[name], data.events[data.attributes[name].column][keep]
+        codes, distinct = pd.factorize(column, use_na_sentinel=False)
+        if len(distinct) > MAX_DISTINCT:
+            wide.append((name, encode(attribute, column)))
+            continue
+        counts = np.bincount(codes, minlength=len(distinct)).astype(np.float64)
+        yield codes.astype(np.int32), [(name, encode(attribute, pd.Series(distinct), counts))]
+    yield None, wide
 
 
 def _with_means(panel: Panel) -> Panel:
@@ -195,20 +233,19 @@ def _with_means(panel: Panel) -> Panel:
     """
     if panel.user is None or panel.item is None:
         return panel
-    tables = {"users": panel.user, "items": panel.item}
-    parts, means, start = [panel.design], {}, panel.design.shape[1]
-    for name, block in panel.blocks.items():
-        kind, _ = panel.cluster_of(name)
-        own: list[npt.NDArray[np.float32]] = []
-        for table, codes in tables.items():
-            if table != kind:
-                counts = np.maximum(np.bincount(codes), 1)
-                columns = (np.bincount(codes, weights=panel.design[:, c]) / counts for c in block.columns)
-                own.extend(column.astype(np.float32)[codes] for column in columns)
-        means[name] = np.arange(start, start + len(own))
-        parts.append(np.column_stack(own))
-        start += len(own)
-    return replace(panel, design=np.hstack(parts), means=means)
+    means: dict[str, list[Columns]] = {name: [] for name in panel.blocks}
+    parts, start = [], panel.design.width
+    for table, codes in (("items", panel.item), ("users", panel.user)):
+        found = panel.design.means(codes)
+        wanted = [name for name in panel.blocks if not name.startswith(f"{table}.")]
+        taken = [found[:, panel.blocks[name].columns] for name in wanted]
+        for name in wanted:
+            width = len(panel.blocks[name].columns)
+            means[name].append(np.arange(start, start + width))
+            start += width
+        parts.append(Part(np.hstack(taken) if taken else np.zeros((len(found), 0), np.float32), codes))
+    joined = {name: np.concatenate(columns) for name, columns in means.items() if columns}
+    return replace(panel, design=panel.design.with_parts(parts), means=joined)
 
 
 def _event_outcome(data: StudyData, outcome: str) -> tuple[Floats, str, npt.NDArray[np.bool_]]:
@@ -238,67 +275,3 @@ def _table_outcome(data: StudyData, outcome: str) -> tuple[Floats, str, npt.NDAr
         totals = np.bincount(data.events["user"].to_numpy(), weights=y, minlength=len(data.users))
         return totals.astype(np.float64), "mean", np.ones(len(totals), bool)
     raise InputError(f"{outcome!r} is neither an attribute nor the total of an outcome of this study")
-
-
-def _encode(
-    attribute: Attribute, column: pd.Series[float]
-) -> tuple[npt.NDArray[np.float32], tuple[str, ...], tuple[str, ...], Floats]:
-    """Encode one column at the level of its table.
-
-    Returns the design columns, the level of each (a missing indicator has level "missing?"), pooled levels, and raw
-    values (numeric: as they are; binary: 0/1; categorical and ordinal: code of the level in `levels` + 1, 0 for the
-    reference, -1 for missing or pooled; set: NaN).
-    """
-    if attribute.kind in ("numeric", "binary"):
-        values = np.asarray(column.to_numpy(np.float64), np.float64)
-        present = np.isfinite(values)
-        if attribute.kind == "numeric":
-            centre, spread = (values[present].mean(), values[present].std()) if present.any() else (0.0, 0.0)
-            if not spread > 1e-12 * max(1.0, abs(centre)):
-                return np.zeros((len(values), 0), np.float32), (), (), values
-            main: Floats = np.where(present, (values - centre) / spread, 0.0)
-        else:
-            if len(np.unique(values[present])) < 2:
-                return np.zeros((len(values), 0), np.float32), (), (), values
-            main = np.where(present, values, 0.0)
-        return _with_missing(main[:, None], present, ("",), values)
-    if attribute.kind == "set":
-        chosen: list[frozenset[str]] = [frozenset(v) if isinstance(v, tuple) else frozenset() for v in column]
-        present = np.array([isinstance(v, tuple) for v in column], bool)
-        counts = {level: sum(level in c for c in chosen) for level in attribute.levels}
-        kept = _kept(counts, len(column))
-        columns = np.array([[level in c for level in kept] for c in chosen], np.float64).reshape(len(chosen), len(kept))
-        pooled = tuple(level for level in attribute.levels if level not in kept)
-        encoded, levels, _, _ = _with_missing(columns, present, kept, np.full(len(column), np.nan))
-        return encoded, levels, pooled, np.full(len(column), np.nan)
-    text = column.astype(object).to_numpy()
-    present = ~pd.isna(text)
-    counts = {level: int(np.sum(text[present] == level)) for level in attribute.levels if level != attribute.reference}
-    kept = tuple(level for level in attribute.levels if level in _kept(counts, len(text)))
-    position = {level: i + 1 for i, level in enumerate(kept)} | {attribute.reference: 0}
-    codes = np.array([position.get(v, -1) if p else -1 for v, p in zip(text, present, strict=True)], np.float64)
-    pooled = tuple(level for level, count in counts.items() if count and level not in kept)
-    if not kept and not pooled:
-        return np.zeros((len(text), 0), np.float32), (), (), codes
-    columns = (codes[:, None] == np.arange(1, len(kept) + 1)[None, :]).astype(np.float64)
-    levels = kept
-    if pooled:
-        columns = np.column_stack([columns, (codes == -1) & present])
-        levels = (*kept, "pooled?")
-    encoded, levels, _, _ = _with_missing(columns, present, levels, codes)
-    return encoded, levels, pooled, codes
-
-
-def _kept(counts: dict[str, int], rows: int) -> tuple[str, ...]:
-    """Return the levels that stand alone: present, not rare, the most frequent first up to the limit."""
-    enough = [level for level, count in counts.items() if 0 < count < rows and count >= min(MIN_LEVEL_ROWS, rows)]
-    ranked = sorted(enough, key=lambda level: (-counts[level], level))[:MAX_LEVELS]
-    return tuple(level for level in counts if level in set(ranked))
-
-
-def _with_missing(
-    columns: Floats, present: npt.NDArray[np.bool_], levels: Sequence[str], values: Floats
-) -> tuple[npt.NDArray[np.float32], tuple[str, ...], tuple[str, ...], Floats]:
-    if present.all():
-        return columns.astype(np.float32), tuple(levels), (), values
-    return np.column_stack([columns, ~present]).astype(np.float32), (*levels, "missing?"), (), values

@@ -6,10 +6,11 @@ import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
-from whyrank.estimators.nuisance import MIN_TREE_CLUSTERS, Nuisance, fit_nuisance, make_folds
-from whyrank.estimators.panel import Codes, Columns, Floats, Panel
+from whyrank.estimators.design import Codes, Columns, Floats
+from whyrank.estimators.folded import Folded, make_folds
+from whyrank.estimators.nuisance import MIN_TREE_CLUSTERS, Nuisance, fit_nuisance
+from whyrank.estimators.panel import Panel
 
 __all__ = ["SharedNuisances"]
 
@@ -32,17 +33,20 @@ class SharedNuisances:
     panel: Panel
     seed: int
     n_folds: int = 5
-    _folds: dict[str, npt.NDArray[np.int8]] = field(default_factory=dict)
+    _folded: dict[str, Folded] = field(default_factory=dict)
     _outcomes: dict[tuple[str, bytes], Nuisance] = field(default_factory=dict)
-    _designs: dict[bytes, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def rng(self, *what: str) -> np.random.Generator:
         """Return the generator that belongs to one named draw."""
         return np.random.default_rng([self.seed, zlib.crc32(" ".join(what).encode())])
 
+    def draw(self, *what: str) -> int:
+        """Return the seed that belongs to one named draw."""
+        return int(self.rng(*what).integers(2**31))
+
     def columns(self, names: tuple[str, ...]) -> Columns:
         """Return the design columns of the named attributes."""
-        found = [self.panel.blocks[name].columns for name in names if name in self.panel.blocks]
+        found = [self.panel.blocks[name].every for name in names if name in self.panel.blocks]
         return np.concatenate(found) if found else np.zeros(0, np.intp)
 
     def adjustment(self, names: tuple[str, ...], cause: str, level: str) -> Columns:
@@ -83,7 +87,7 @@ class SharedNuisances:
         rows = rows[np.unique(codes[rows], return_index=True)[1]]
         rows = rows[:: len(rows) // DETERMINED_ROWS + 1]
         same = [block.columns for name, block in self.panel.blocks.items() if kind in ("rows", name.split(".", 1)[0])]
-        X = self.panel.design[np.ix_(rows, np.intersect1d(columns, np.concatenate(same)))].astype(np.float64)
+        X = self.panel.design.rows(rows, np.intersect1d(columns, np.concatenate(same))).astype(np.float64)
         if len(rows) <= X.shape[1] + 1:
             return False
         t = values[rows] - values[rows].mean()
@@ -91,26 +95,37 @@ class SharedNuisances:
         left = t - X @ np.linalg.lstsq(X, t, rcond=1e-6)[0]
         return bool(t @ t > 0 and left @ left <= 1e-6 * (t @ t))
 
-    def design(self, columns: Columns) -> npt.NDArray[np.float32]:
-        """Return those columns of the design (the whole design is not copied)."""
-        if len(columns) == self.panel.design.shape[1]:
-            return self.panel.design
-        key = columns.tobytes()
-        if key not in self._designs:
-            self._designs.clear()
-            self._designs[key] = np.ascontiguousarray(self.panel.design[:, columns])
-        return self._designs[key]
-
     def assigned(self, cause: str) -> tuple[str, Codes]:
         """Return the clusters in which a cause varies."""
         return self.panel.cluster_of(cause)
 
-    def folds(self, cause: str) -> npt.NDArray[np.int8]:
-        """Return folds made of whole clusters of the table in which the cause varies."""
+    def folded(self, cause: str) -> Folded:
+        """Return the rows in folds made of whole clusters of the table in which the cause varies."""
         kind, codes = self.assigned(cause)
-        if kind not in self._folds:
-            self._folds[kind] = make_folds(codes, self.n_folds, self.rng("folds", kind))
-        return self._folds[kind]
+        if kind not in self._folded:
+            folds = make_folds(codes, self.n_folds, self.rng("folds", kind))
+            self._outcomes.clear()
+            self._folded.clear()  # causes come table by table: what the last one needed is given back
+            self._folded[kind] = Folded(
+                self.panel.design, folds, self.draw("sample", kind), self._bent, self.weights(cause)
+            )
+        return self._folded[kind]
+
+    @property
+    def _bent(self) -> Columns:
+        """Positions of the attributes' own columns."""
+        found = [block.columns for block in self.panel.blocks.values()]
+        return np.sort(np.concatenate(found)) if found else np.zeros(0, np.intp)
+
+    @property
+    def _curves(self) -> Columns:
+        """Positions of the squares and ranks of numeric attributes."""
+        found = [block.curved for block in self.panel.blocks.values()]
+        return np.concatenate(found) if found else np.zeros(0, np.intp)
+
+    def weights(self, cause: str) -> Floats | None:
+        """Return the weight of each row in all fits for a cause: those of a known design apply to what is an item's."""
+        return self.panel.weight if self.assigned(cause)[0] == "items" else None
 
     def identities(self, cause: str) -> tuple[str, ...]:
         """Return the tables in each of whose rows a cause is compared: those that it varies within.
@@ -130,11 +145,12 @@ class SharedNuisances:
         return tuple(found for table in self.identities(cause) if (found := codes[table]) is not None)
 
     def penalty(self, columns: Columns) -> Floats:
-        """Return the ridge penalty of each column: half a cluster's worth of rows of its table; of means, 1."""
-        out = np.ones(self.panel.design.shape[1])
+        """Return the ridge penalty of each column: half a cluster's worth of rows of its table (two for a curve); of means, 1."""
+        out = np.ones(self.panel.design.width)
         for name, block in self.panel.blocks.items():
             _, codes = self.panel.cluster_of(name)
-            out[block.columns] = 0.5 * self.panel.n / (int(codes.max()) + 1)
+            cluster = self.panel.n / (int(codes.max()) + 1)
+            out[block.columns], out[block.curved] = 0.5 * cluster, 2.0 * cluster
         return out[columns]
 
     def many(self, cause: str) -> bool:
@@ -154,29 +170,29 @@ class SharedNuisances:
         if key not in self._outcomes:
             self._outcomes[key] = fit_nuisance(
                 self.panel.y,
-                self.design(columns),
-                self.folds(cause),
+                self.folded(cause),
+                columns,
                 penalty=self.penalty(columns),
                 intercepts=self.intercepts(cause) if with_cause else (),
                 trees=(with_cause or self.many(cause)) and self.panel.n >= 1_000,
-                rng=self.rng("outcome", kind),
+                seed=self.draw("outcome", kind),
             )
         return self._outcomes[key]
 
     def treatment(self, cause: str, target: Floats, columns: Columns, *, probability: bool, name: str) -> Nuisance:
-        """Return E[T | those columns]; trees only where the cause varies in enough clusters."""
+        """Return E[T | those columns]; trees only where the cause varies in enough clusters.
+
+        A probability is not regressed on curves: in the tails of an attribute a square runs away with the weights.
+        """
+        if probability:
+            columns = np.setdiff1d(columns, self._curves)
         return fit_nuisance(
             target,
-            self.design(columns),
-            self.folds(cause),
+            self.folded(cause),
+            columns,
             penalty=self.penalty(columns),
             intercepts=self.intercepts(cause) if probability else (),
             probability=probability,
             trees=self.many(cause) and self.panel.n >= 1_000,
-            rng=self.rng("treatment", cause, name),
+            seed=self.draw("treatment", cause, name),
         )
-
-    def forget(self) -> None:
-        """Drop what was remembered, to give the memory back."""
-        self._outcomes.clear()
-        self._designs.clear()

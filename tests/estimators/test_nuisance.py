@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from whyrank.estimators.nuisance import Nuisance, fit_nuisance, make_folds
+from whyrank.estimators.design import Design, Part
+from whyrank.estimators.folded import Folded, make_folds
+from whyrank.estimators.nuisance import Nuisance, fit_nuisance
 
 ROWS = 6_000
 
@@ -29,9 +31,9 @@ def fit(
     probability: bool = False,
     trees: bool = True,
 ) -> Nuisance:
-    folds, rng = make_folds(codes, 5, np.random.default_rng(1)), np.random.default_rng(0)
-    penalty = np.ones(design.shape[1])
-    return fit_nuisance(y, design, folds, penalty=penalty, probability=probability, trees=trees, rng=rng)
+    columns = np.arange(design.shape[1])
+    folded = Folded(Design((Part(design),), len(y)), make_folds(codes, 5, np.random.default_rng(1)), 0, columns)
+    return fit_nuisance(y, folded, columns, penalty=np.ones(len(columns)), probability=probability, trees=trees, seed=0)
 
 
 def test_folds_are_whole_clusters_of_about_equal_number() -> None:
@@ -68,7 +70,7 @@ def test_another_level_is_asked_of_the_same_models() -> None:
     column = np.array([1])
     for trees in (False, True):
         nuisance = fit(y, design, item, trees=trees)
-        ones, zeros = (nuisance.at(design, column, np.array([v], np.float32)) for v in (1.0, 0.0))
+        ones, zeros = (nuisance.at(column, np.array([v], np.float32)) for v in (1.0, 0.0))
         has = design[:, 1] == 1
         np.testing.assert_allclose(ones[has], nuisance.fitted[has], atol=1e-9)
         np.testing.assert_allclose(zeros[~has], nuisance.fitted[~has], atol=1e-9)
@@ -96,10 +98,11 @@ def test_an_intercept_stands_for_what_no_column_holds() -> None:
     user, item = rng.integers(0, 60, ROWS).astype(np.int32), rng.integers(0, 300, ROWS).astype(np.int32)
     thirst = rng.normal(size=60)
     y = thirst[user] + rng.normal(size=ROWS)
-    none = np.zeros((ROWS, 0), np.float32)
+    none = np.zeros(0, np.intp)
     folds = make_folds(item, 5, np.random.default_rng(1))
-    nuisance = fit_nuisance(y, none, folds, penalty=np.zeros(0), intercepts=(user,), rng=rng)
+    folded = Folded(Design((), ROWS), folds, 0, none)
+    nuisance = fit_nuisance(y, folded, none, penalty=np.zeros(0), intercepts=(user,), seed=0)
     assert np.corrcoef(nuisance.fitted, thirst[user])[0, 1] > 0.98
     noise = rng.normal(size=ROWS)
-    shrunk = fit_nuisance(noise, none, folds, penalty=np.zeros(0), intercepts=(user,), rng=rng)
+    shrunk = fit_nuisance(noise, folded, none, penalty=np.zeros(0), intercepts=(user,), seed=0)
     assert np.std(shrunk.fitted) < 0.06  # sixty users, a hundred rows each: means alone would scatter by .1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -34,7 +34,7 @@ def audit(
     effect: Effect,
     cause: Floats,
     outcome: Floats,
-    design: npt.NDArray[np.float32],
+    design: Callable[[npt.NDArray[np.intp]], npt.NDArray[np.float32]],
     identities: Sequence[Codes],
     *,
     se: float,
@@ -48,7 +48,7 @@ def audit(
     ----------
     effect : the effect and its residuals; rows in which the residual cause is 0 don't count.
     cause, outcome : shape (n,); the cause is 0/1 if `discrete`.
-    design : the adjustment columns, shape (n, p).
+    design : gives the adjustment columns of some rows, shape (rows, p).
     identities : clusters with an intercept of their own; the cause's mean in each is adjusted for (Mundlak 1978), which
         is what makes a regression compare within them.
     se : standard error of the effect.
@@ -57,7 +57,7 @@ def audit(
     means = [_cluster_mean(cause, codes, rows) for codes in identities]
     if len(rows) > AUDIT_ROWS:
         rows = np.sort(rng.choice(rows, AUDIT_ROWS, replace=False))
-    W = np.column_stack([design[rows].astype(np.float64), *(m[rows] for m in means)])
+    W = np.column_stack([design(rows).astype(np.float64), *(m[rows] for m in means)])
     W = W[:, W.std(axis=0) > 1e-9] if W.size else W
     t, y = cause[rows], outcome[rows]
     rest = effect.y_residual[rows] - effect.estimate * effect.t_residual[rows]

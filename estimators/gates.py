@@ -1,37 +1,43 @@
-"""Gates: attempts to refute an effect, each computed from residuals and influence values, without a refit.
+"""Gates: attempts to refute an effect, each computed from sums by cluster, without a refit.
 
 A gate's result is no evidence for an effect; passing all of them only means that none of them took it away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from whyrank.estimators.clusters import cluster_sums
 from whyrank.estimators.effects import Effect
 from whyrank.estimators.estimate import Check
 from whyrank.estimators.panel import Codes, Floats
+from whyrank.estimators.sums import Sums
 from whyrank.estimators.words import Language, say
 
 __all__ = [
+    "bootstrap",
     "leave_one_out",
     "modifier_placebo",
     "overlap",
     "placebo",
     "random_common_cause",
-    "robustness_value",
-    "sensitivity",
     "subset",
 ]
 
 PLACEBO_DRAWS = 200
 SUBSET_DRAWS = 100
-COMMON_CAUSE_DRAWS = 20
+SUBSET_ORDERS = 10
+COMMON_CAUSE_DRAWS = 200
+BOOTSTRAP_DRAWS = 200
 MIN_OVERLAP = 0.5
-BENCHMARK_ROWS = 40_000  # a benchmark needs two digits, not a million rows
+
+PERMUTED = 1_000
+"""Clusters up to which every placebo is a permutation of its own; of more, they are the rotations of a random order."""
+
+HEAVY = 512
+"""Clusters that the bootstrap re-weighs: those that matter most."""
 
 
 def overlap(effect: Effect, *, numeric: bool, language: Language = "en") -> Check:
@@ -42,188 +48,141 @@ def overlap(effect: Effect, *, numeric: bool, language: Language = "en") -> Chec
     return Check("overlap", bool(share >= threshold), share, threshold, detail)
 
 
-def placebo(
-    effect: Effect, codes: Codes, within: Codes | None, rng: np.random.Generator, *, language: Language = "en"
-) -> Check:
-    """Permute the cause among the clusters it is assigned to; the effect must stand out from the placebos.
+def placebo(sums: Sequence[Sums], rng: np.random.Generator, *, language: Language = "en") -> Check:
+    """Shuffle the cause among the clusters it is assigned to; the effect must stand out from the placebos.
 
     Whole clusters exchange their residual causes (scaled by their size), so that a placebo repeats within items or
-    users just as the cause does. A cause that varies within both is permuted among the rows of an item (`within`).
+    users just as the cause does. A cause that varies within both is turned round at random for whole users, and for
+    whole items, so that what the exposures of one have in common stays together; the wider of the two counts.
+
+    Parameters
+    ----------
+    sums : the effect's sums over the clusters that the cause is assigned to; over users and items if to neither.
+    rng : for the draws.
     """
-    t, y = effect.t_residual, effect.y_residual
-    energy = float(t @ t)
-    draws = np.empty(PLACEBO_DRAWS)
-    if within is None:
-        size = np.bincount(codes, weights=(t != 0).astype(np.float64))
-        present = size > 0
-        t_mean = np.divide(cluster_sums(t, codes), size, out=np.zeros(len(size)), where=present)[present]
-        pull = cluster_sums(y, codes)[present] - float(np.mean(y)) * size[present]
-        mass = size[present]
-        for b in range(PLACEBO_DRAWS):
-            shuffled = rng.permutation(t_mean)
-            shuffled = shuffled - float(shuffled @ mass / mass.sum())
-            draws[b] = float(shuffled @ pull / max(float(shuffled**2 @ mass), 1e-300))
-    else:
-        order = np.argsort(within, kind="stable")
-        t_sorted, y_sorted, groups = t[order], y[order] - y.mean(), within[order]
-        starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
-        lengths = np.diff(np.r_[starts, len(groups)])
-        first, size = np.repeat(starts, lengths), np.repeat(lengths, lengths)
-        place = np.arange(len(groups)) - first
-        for b in range(PLACEBO_DRAWS):
-            shift = np.repeat(rng.integers(0, lengths), lengths)  # a rotation within each item: exact, and fast
-            draws[b] = float(t_sorted[first + (place + shift) % size] @ y_sorted / max(energy, 1e-300))
+    any_way = sums[0]
+    mean = float(any_way.outcome.sum()) / any_way.total
+    energy = max(float(any_way.squares.sum()), 1e-300)
     # Residual on residual, so that the placebos and what they are compared with are on one scale.
-    observed = float(t @ (y - y.mean()) / max(energy, 1e-300))
+    observed = (float(any_way.product.sum()) - mean * float(any_way.cause.sum())) / energy
+    if len(sums) == 1 and any_way.kind != "rows":
+        s = any_way
+        here = s.counted > 0
+        mass = s.counted[here]
+        draws = _shuffled(s.cause[here] / mass, s.outcome[here] - mean * mass, mass, PLACEBO_DRAWS, rng)
+        name = "placebo"
+    else:
+        found = [_turned((s.product - mean * s.cause) / energy, rng) for s in sums]
+        draws = max(found, key=lambda d: float(np.quantile(np.abs(d), 0.95)))
+        name = "placebo turned"
     limit = float(np.quantile(np.abs(draws), 0.95))
-    centre = float(np.mean(draws))
-    passed = abs(observed) > limit
-    detail = say(language, "placebo", centre=centre, limit=limit, draws=PLACEBO_DRAWS)
-    return Check("placebo", passed, observed, limit, detail, {"draws": [float(f"{d:.6g}") for d in draws]})
+    detail = say(language, name, centre=float(draws.mean()), limit=limit, draws=len(draws))
+    return Check("placebo", bool(abs(observed) > limit), observed, limit, detail, _drawn(draws))
 
 
-def random_common_cause(
-    effect: Effect, codes: Codes, se: float, rng: np.random.Generator, *, language: Language = "en"
-) -> Check:
-    """Adjust for a random column assigned like the cause; the effect must not move (Frisch-Waugh, in closed form)."""
-    t, y = effect.t_residual, effect.y_residual
-    groups = int(codes.max()) + 1
-    s_tt, s_ty = float(t @ t), float(t @ y)
-    before = s_ty / s_tt
-    counts = np.bincount(codes, weights=(t != 0).astype(np.float64), minlength=groups)
-    t_sums, y_sums = cluster_sums(t, codes), cluster_sums(y, codes)
-    shifts = np.empty(COMMON_CAUSE_DRAWS)
-    for b in range(COMMON_CAUSE_DRAWS):
-        r = rng.standard_normal(groups)
-        s_rr, s_tr, s_ry = float(counts @ r**2), float(t_sums @ r), float(y_sums @ r)
-        shifts[b] = (s_ty - s_tr * s_ry / s_rr) / (s_tt - s_tr**2 / s_rr) - before
+def _turned(scores: Floats, rng: np.random.Generator) -> Floats:
+    """Sums of scores whose signs are drawn at random, cluster by cluster."""
+    heavy = np.argsort(-np.abs(scores), kind="stable")
+    most, rest = scores[heavy[: 4 * HEAVY]], scores[heavy[4 * HEAVY :]]
+    signs = 2.0 * rng.integers(0, 2, (PLACEBO_DRAWS, len(most)), dtype=np.int8) - 1.0
+    return np.asarray(signs @ most + np.sqrt(rest @ rest) * rng.standard_normal(PLACEBO_DRAWS))
+
+
+def _shuffled(values: Floats, pull: Floats, mass: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """Slopes of the outcome on shuffled values: Σ(v - v̄)·pull / Σ(v - v̄)²·mass, with v̄ weighted by mass."""
+    whole, drift = float(mass.sum()), float(pull.sum())
+    if len(values) <= PERMUTED:
+        v = rng.permuted(np.tile(values, (draws, 1)), axis=1)
+        sums = np.stack([v @ mass, v @ pull, v**2 @ mass])
+    else:
+        twice = np.tile(rng.permutation(values), 2)
+        squares, size = twice**2, len(values)
+        starts = rng.integers(0, size, draws)
+        parts = [(twice[s : s + size] @ mass, twice[s : s + size] @ pull, squares[s : s + size] @ mass) for s in starts]
+        sums = np.array(parts).T
+    centre = sums[0] / whole
+    return np.asarray((sums[1] - centre * drift) / np.maximum(sums[2] - centre**2 * whole, 1e-300))
+
+
+def random_common_cause(sums: Sums, se: float, rng: np.random.Generator, *, language: Language = "en") -> Check:
+    """Adjust for a random column assigned like the cause; the effect must not move (Frisch-Waugh, in closed form).
+
+    With a standard normal value for each cluster, the products of the random column with cause and outcome are jointly
+    normal, whose variances are the sums of squares of the cluster sums: they are drawn as such.
+    """
+    s_tt, s_ty, s_rr = float(sums.squares.sum()), float(sums.product.sum()), max(float(sums.counted.sum()), 1.0)
+    tt, ty, yy = (float(a @ b) for a, b in ((sums.cause,) * 2, (sums.cause, sums.outcome), (sums.outcome,) * 2))
+    z, e = rng.standard_normal((2, COMMON_CAUSE_DRAWS))
+    with_t = np.sqrt(tt) * z
+    slope = ty / tt if tt > 0 else 0.0
+    with_y = slope * with_t + np.sqrt(max(yy - slope * ty, 0.0)) * e
+    left = np.maximum(s_tt - with_t**2 / s_rr, 1e-12 * s_tt)
+    shifts = (s_ty - with_t * with_y / s_rr) / left - s_ty / s_tt
     shift = float(np.median(np.abs(shifts))) / se
     detail = say(language, "random common cause", shift=shift)
     return Check("random_common_cause", bool(shift <= 0.5), shift, 0.5, detail)
 
 
-def subset(effect: Effect, codes: Codes, rng: np.random.Generator, *, language: Language = "en") -> Check:
-    """Drop a random fifth of the clusters again and again; the sign must hold in 95 % of the draws."""
-    sums = cluster_sums(effect.influence, codes)
-    sizes = np.bincount(codes).astype(np.float64)
-    groups = len(sizes)
+def subset(estimate: float, sums: Sums, rng: np.random.Generator, *, language: Language = "en") -> Check:
+    """Drop a random fifth of the clusters again and again; the sign must hold in 95 % of the draws.
+
+    A fifth of the clusters is a stretch of a random order of them, so that a few orders serve many draws.
+    """
+    groups = sums.groups
     drop = max(1, groups // 5)
-    draws = np.empty(SUBSET_DRAWS)
-    for b in range(SUBSET_DRAWS):
-        kept = np.ones(groups, bool)
-        kept[rng.choice(groups, drop, replace=False)] = False
-        draws[b] = effect.estimate + float(sums[kept].sum()) / float(sizes[kept].sum())
-    same = float(np.mean(np.sign(draws) == np.sign(effect.estimate)))
+    each = SUBSET_DRAWS // SUBSET_ORDERS
+    orders = rng.permuted(np.tile(np.arange(groups), (SUBSET_ORDERS, 1)), axis=1)
+    starts = rng.integers(0, groups, (SUBSET_ORDERS, each))
+    influence, rows = (_stretches(column[orders], starts, drop) for column in (sums.influence, sums.rows))
+    left = np.maximum(sums.total - rows, 1.0)
+    draws = (estimate + (float(sums.influence.sum()) - influence) / left).ravel()
+    same = float(np.mean(np.sign(draws) == np.sign(estimate)))
     detail = say(language, "subset", same=same, draws=SUBSET_DRAWS)
-    return Check("subset", bool(same >= 0.95), same, 0.95, detail, {"draws": [float(f"{d:.6g}") for d in draws]})
+    return Check("subset", bool(same >= 0.95), same, 0.95, detail, _drawn(draws))
 
 
-def leave_one_out(effect: Effect, ways: dict[str, Codes], *, language: Language = "en") -> Check:
+def _stretches(values: Floats, starts: npt.NDArray[np.int64], length: int) -> Floats:
+    """Sums of `length` neighbours from each start on, round the end; shapes (orders, groups), (orders, draws)."""
+    run = np.cumsum(np.hstack([np.zeros((len(values), 1)), values, values[:, :length]]), axis=1)
+    return np.asarray(np.take_along_axis(run, starts + length, axis=1) - np.take_along_axis(run, starts, axis=1))
+
+
+def leave_one_out(estimate: float, ways: Mapping[str, Sums], *, language: Language = "en") -> Check:
     """Leave out the one user or item that matters most; half of the effect must remain."""
     worst, least = "clusters", 1.0
-    for kind, codes in ways.items():
-        sums = cluster_sums(effect.influence, codes)
-        left = len(codes) - np.bincount(codes)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            without = effect.estimate - sums / np.maximum(left, 1)
-        share = float(np.min(without / effect.estimate)) if effect.estimate else 0.0
+    for kind, sums in ways.items():
+        without = estimate - sums.influence / np.maximum(sums.total - sums.rows, 1.0)
+        share = float(np.min(without / estimate)) if estimate else 0.0
         if share < least:
             least, worst = share, kind
     detail = say(language, "leave one out", what=say(language, worst[:-1]), left=least)
     return Check("leave_one_out", bool(least >= 0.5), least, 0.5, detail)
 
 
-def robustness_value(effect: Effect) -> float:
-    r"""Partial R² that an unmeasured confounder needs with both cause and effect to take the effect to zero.
+def bootstrap(effect: Effect, se: float, sums: Sums, rng: np.random.Generator, *, language: Language = "en") -> Check:
+    r"""Re-weigh whole clusters at random; the effect must not spread wider than its standard error promises.
 
-    .. math:: RV = \tfrac12 (\sqrt{f^4 + 4 f^2} - f^2), \quad f = |\theta| sd(\tilde T) / sd(\tilde Y - \theta\tilde T)
+    The last stage is computed anew for every draw, so that what a standard error from influence values can't see, a
+    denominator that hangs on a few clusters, shows:
+
+    .. math:: \theta^* = \hat\theta + \frac{\sum_g w_g S_g}{\sum_g w_g a_g}, \quad w_g \sim Exp(1)
+
+    with S the cluster's scores and a the share of the effect that it carries.
 
     References
     ----------
-    Cinelli and Hazlett (2020), Making sense of sensitivity, JRSS B 82.
+    Rubin (1981), The Bayesian bootstrap, Annals of Statistics 9; Cheng, Yu and Huang (2013), The cluster bootstrap
+    consistency in generalized estimating equations, Journal of Multivariate Analysis 115.
     """
-    t, y = effect.t_residual, effect.y_residual
-    if not t.any():
-        return float("nan")
-    rest = y - effect.estimate * t
-    rows = t != 0
-    spread = float(np.mean(rest[rows] ** 2))
-    f2 = effect.estimate**2 * float(np.mean(t[rows] ** 2)) / spread if spread > 0 else np.inf
-    return float(0.5 * (np.sqrt(f2**2 + 4 * f2) - f2)) if np.isfinite(f2) else 1.0
-
-
-def sensitivity(
-    effect: Effect,
-    cause: Floats,
-    outcome: Floats,
-    design: npt.NDArray[np.float32],
-    blocks: dict[str, npt.NDArray[np.intp]],
-    identities: Sequence[Codes] = (),
-    *,
-    language: Language = "en",
-) -> Check:
-    r"""Would an unmeasured confounder as strong as the strongest measured column take the effect to zero?
-
-    For each measured attribute its partial R² with cause and with outcome are read off the linear regressions on the
-    adjustment columns (in closed form, from one Gram matrix), and the bias of a confounder just as strong is
-
-    .. math:: |bias| = \sqrt{R^2_{Y \sim Z|T,W} R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W})} \; sd(\tilde Y)/sd(\tilde T)
-
-    (Cinelli and Hazlett 2020). `blocks` maps each attribute to its columns in `design`. Where the effect compares
-    within `identities` (items, users), so do the benchmarks: a column that is constant there can't have confounded it.
-    """
-    value = robustness_value(effect)
-    rows = np.flatnonzero(effect.t_residual)
-    if len(rows) > BENCHMARK_ROWS:
-        rows = rows[:: len(rows) // BENCHMARK_ROWS + 1]
-    within = _demean(
-        np.column_stack([design[rows].astype(np.float64), cause[rows], outcome[rows]]),
-        [codes[rows] for codes in identities],
-    )
-    X, t, y = np.column_stack([np.ones(len(rows)), within[:, :-2]]), within[:, -2], within[:, -1]
-    strongest, bias = "", 0.0
-    t_parts = _partial_r2(X, t, blocks)
-    y_parts = _partial_r2(np.column_stack([X, t]), y, blocks)
-    scale = float(np.std(effect.y_residual[rows])) / max(float(np.std(effect.t_residual[rows])), 1e-300)
-    for name in blocks:
-        r_t, r_y = min(t_parts[name], 0.99), y_parts[name]
-        this = float(np.sqrt(r_y * r_t / (1 - r_t))) * scale
-        if this > bias:
-            strongest, bias = name, this
-    passed = bool(abs(effect.estimate) > bias)
-    if strongest:
-        less = say(language, "less" if passed else "not less")
-        detail = say(language, "sensitivity", strongest=strongest, bias=bias, less=less, value=value)
-    else:
-        detail = say(language, "sensitivity alone", value=value)
-    return Check("sensitivity", passed, abs(effect.estimate), bias, detail, {"strongest": strongest})
-
-
-def _demean(columns: Floats, ways: Sequence[Codes]) -> Floats:
-    """Take the means of each cluster out of each column, by turns (three rounds are enough for a benchmark)."""
-    for _ in range(3 if len(ways) > 1 else 1):
-        for codes in ways:
-            counts = np.maximum(np.bincount(codes), 1)
-            for j in range(columns.shape[1]):
-                columns[:, j] -= (cluster_sums(columns[:, j], codes) / counts)[codes]
-    columns[:, np.std(columns, axis=0) < 1e-6] = 0.0
-    return columns
-
-
-def _partial_r2(X: Floats, target: Floats, blocks: dict[str, npt.NDArray[np.intp]]) -> dict[str, float]:
-    """Partial R² of each block of columns (positions without the intercept) with the target, given all others."""
-    gram = X.T @ X
-    inverse = np.linalg.pinv(gram, hermitian=True, rcond=1e-9)
-    b = inverse @ (X.T @ target)
-    residual = target - X @ b
-    rss = float(residual @ residual)
-    out = {}
-    for name, columns in blocks.items():
-        where = columns + 1
-        part = b[where]
-        explained = float(part @ np.linalg.pinv(inverse[np.ix_(where, where)], hermitian=True, rcond=1e-9) @ part)
-        out[name] = explained / (explained + rss) if explained + rss > 0 else 0.0
-    return out
+    scores, share = sums.influence / sums.total, sums.share
+    heavy = np.argsort(-(np.abs(scores) + np.abs(effect.estimate) * share), kind="stable")[:HEAVY]
+    extra = rng.standard_exponential((BOOTSTRAP_DRAWS, len(heavy))) - 1.0
+    top, bottom = scores.sum() + extra @ scores[heavy], share.sum() + extra @ share[heavy]
+    draws = effect.estimate + top / np.maximum(bottom, 1e-9)
+    low, high = np.quantile(draws, (0.1587, 0.8413))
+    wider = float(high - low) / 2 / se
+    detail = say(language, "bootstrap", wider=wider, draws=BOOTSTRAP_DRAWS)
+    return Check("bootstrap", bool(wider <= 1.5), wider, 1.5, detail, _drawn(draws))
 
 
 def modifier_placebo(
@@ -249,24 +208,17 @@ def modifier_placebo(
         top, mass = np.where(rows, effect.pseudo, 0.0), rows.astype(np.float64)
     else:
         top, mass = effect.t_residual * effect.y_residual, effect.t_residual**2
-    first = np.full(int(codes.max()) + 1, -1)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]  # every row of a cluster has the same modifier
-    first = first[first >= 0]
-    keep = np.unique(codes)
-    top, mass = cluster_sums(top, codes)[keep], cluster_sums(mass, codes)[keep]
-    m = level[first]
+    groups = int(codes.max()) + 1
+    m = np.full(groups, np.nan)
+    m[codes] = level  # every row of a cluster has the same modifier
     known = np.isfinite(m)
-    top, mass, m = top[known], mass[known], m[known]
-    draws = np.empty(PLACEBO_DRAWS)
-    for b in range(PLACEBO_DRAWS):
-        shuffled = rng.permutation(m)
-        if not numeric:
-            high, low = shuffled, 1.0 - shuffled
-            draws[b] = (high @ top) / max(high @ mass, 1e-300) - (low @ top) / max(low @ mass, 1e-300)
-        else:
-            v = shuffled - shuffled @ mass / mass.sum()
-            draws[b] = (v @ top - top.sum() / mass.sum() * (v @ mass)) / max(v**2 @ mass, 1e-300)
+    top, mass = (np.bincount(codes, weights=column, minlength=groups)[known] for column in (top, mass))
+    # A 0/1 modifier's difference of two ratios is the slope on it, weighted by mass.
+    draws = _shuffled(m[known], top - mass * (top.sum() / mass.sum()), mass, PLACEBO_DRAWS, rng)
     limit = float(np.quantile(np.abs(draws), 0.95))
     detail = say(language, "placebo modifier", centre=float(draws.mean()), limit=limit, draws=PLACEBO_DRAWS)
-    data = {"draws": [float(f"{d:.6g}") for d in draws]}
-    return Check("placebo", bool(abs(varied.estimate) > limit), varied.estimate, limit, detail, data)
+    return Check("placebo", bool(abs(varied.estimate) > limit), varied.estimate, limit, detail, _drawn(draws))
+
+
+def _drawn(draws: Iterable[float]) -> dict[str, list[float]]:
+    return {"draws": [float(f"{d:.6g}") for d in draws]}

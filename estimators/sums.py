@@ -1,0 +1,123 @@
+"""Sums by cluster of all that errors and gates are computed from: one pass over the rows, shared by all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from whyrank.estimators.effects import Effect
+
+__all__ = ["Sums", "clustered_error", "sums_of"]
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Sums:
+    r"""What each cluster adds to an effect; all arrays have shape (clusters,), clusters without rows left out.
+
+    Attributes
+    ----------
+    kind : "users", "items" or "rows".
+    total : rows of the panel, n.
+    rows, counted : rows of the cluster, and those of them that carry the cause (residual not 0).
+    influence : sum of influence values, :math:`\sum \psi`.
+    leverage : sum of leverages, which is what an intercept would move.
+    share : how much of the effect the cluster carries, :math:`\sum |w \tilde T|`, scaled to sum to one: what a change
+        of the effect by one changes in the cluster's scores.
+    cause, outcome, squares : sums of residual cause, residual outcome and squared residual cause.
+    product : sum of residual cause times residual outcome.
+    """
+
+    kind: str
+    total: int
+    rows: Floats
+    counted: Floats
+    influence: Floats
+    leverage: Floats
+    share: Floats
+    cause: Floats
+    outcome: Floats
+    squares: Floats
+    product: Floats
+
+    @property
+    def groups(self) -> int:
+        """Number of clusters."""
+        return len(self.rows)
+
+    @cached_property
+    def variance(self) -> float:
+        r"""Cluster-robust sum of squares, :math:`\frac{G}{G-1} \sum_g (\sum_{r \in g} \psi_r)^2`."""
+        return float(self.influence @ self.influence) * self.groups / max(self.groups - 1, 1)
+
+    @cached_property
+    def effective(self) -> float:
+        r"""Effective number of clusters, :math:`(\sum_g a_g^2)^2 / \sum_g a_g^4` with a the share each carries.
+
+        How many equal clusters would give a variance estimate as steady as these, if what their rows have in common
+        outweighs the rest (Carter, Schnepel and Steigerwald 2017, Review of Economics and Statistics 99).
+        """
+        c = self.share**2
+        spread = float(c @ c)
+        return float(c.sum()) ** 2 / spread if spread > 0 else 0.0
+
+
+def sums_of(effect: Effect, ways: Mapping[str, Codes]) -> dict[str, Sums]:
+    """Return the sums of an effect by each way of clustering."""
+    t, y = effect.t_residual, effect.y_residual
+    carried = np.abs(effect.leverage * t)
+    total = float(carried.sum())
+    columns = (
+        (t != 0).astype(np.float64), effect.influence, effect.leverage, carried / total if total > 0 else carried,
+        t, y, t**2, t * y,
+    )  # fmt: skip
+    out = {}
+    for kind, codes in ways.items():
+        rows = np.bincount(codes).astype(np.float64)
+        present = rows > 0
+        sums = (np.bincount(codes, weights=column)[present] for column in columns)
+        out[kind] = Sums(kind, len(t), rows[present], *sums)
+    return out
+
+
+def clustered_error(effect: Effect, sums: Mapping[str, Sums], pair: Codes | None = None) -> float:
+    r"""Standard error of an effect from its sums by no, one or two ways of clustering.
+
+    .. math:: V = (V_u + V_i - V_{ui}) / n^2
+
+    and never less than the larger of the one-way variances, which the difference can be in small samples. Without
+    clusters rows are independent. Where all rows are of one cluster there is nothing to tell the error from: NaN.
+
+    Parameters
+    ----------
+    effect : the effect.
+    sums : its sums by each way.
+    pair : codes of the intersection, needed for two ways.
+
+    References
+    ----------
+    Cameron, Gelbach and Miller (2011), Robust inference with multiway clustering, JBES 29.
+    """
+    psi = effect.influence
+    n = len(psi)
+    if not sums:
+        return float(np.sqrt(psi @ psi / max(n - 1, 1) / n))
+    if any(s.groups < 2 for s in sums.values()):
+        return float("nan")  # the influence of a single cluster sums to zero, and says nothing of others
+    parts = [s.variance for s in sums.values()]
+    total = parts[0]
+    if len(parts) == 2:
+        if pair is None:
+            raise ValueError("two-way clustering needs the codes of the intersection")
+        both = np.bincount(pair, weights=psi)
+        groups = int(np.count_nonzero(np.bincount(pair)))
+        total = max(parts[0] + parts[1] - float(both @ both) * groups / max(groups - 1, 1), max(parts))
+    return float(np.sqrt(total)) / n

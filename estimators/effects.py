@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from whyrank.estimators.combination import Apart
 from whyrank.estimators.panel import Floats
 
 __all__ = ["Effect", "aipw", "modified", "naive_levels", "naive_numeric", "partialling_out"]
@@ -33,6 +34,7 @@ class Effect:
     population : rows the effect is averaged over.
     estimator : its name.
     blocked : empty, or the name of the sentence (in `words`) that says why there is no estimate.
+    apart : levels that never occur together, so that rows with one of them are out of reach.
     """
 
     estimate: float
@@ -45,6 +47,7 @@ class Effect:
     population: str
     estimator: str
     blocked: str = ""
+    apart: tuple[Apart, ...] = ()
 
     @property
     def ess(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from whyrank.datasets.study_data import StudyData
 from whyrank.edge import Contrast, Edge
-from whyrank.errors import InputError
+from whyrank.estimators.choosing import estimate_choices
+from whyrank.estimators.combination import never_together
 from whyrank.estimators.contrasts import Arm, arms, base_contrasts, with_modifier
 from whyrank.estimators.design import Columns, Floats
 from whyrank.estimators.effects import Effect, aipw, blocked_effect, partialling_out
@@ -20,7 +22,7 @@ from whyrank.estimators.identify import Identification, identify
 from whyrank.estimators.panel import Panel, build_panel, grain_of
 from whyrank.estimators.shared import SharedNuisances
 
-__all__ = ["estimate_edges", "judgeable"]
+__all__ = ["estimate_edges"]
 
 _SLICE_SHARE = 2.0
 """A randomised slice is preferred when its standard error is at most this many times that of all rows."""
@@ -48,31 +50,22 @@ def estimate_edges(
     Raises
     ------
     InputError
-        If an edge names something that the study doesn't have, or the log's kind isn't supported.
+        If an edge names something that the study doesn't have.
     """
-    judgeable(data)
     wanted = sorted(set(edges), key=lambda e: (grain_of(e), e.effect, e.cause.split(".", 1)[0], e.cause, str(e)))
     for edge in wanted:
         for name in filter(None, (edge.cause, edge.modifier)):
             data.attribute(name)
+    if data.config.events.kind == "purchases":
+        chosen = [edge for edge in wanted if grain_of(edge) == "exposure"]
+        yield from estimate_choices(data, chosen, progress=progress)
+        wanted = [edge for edge in wanted if grain_of(edge) != "exposure"]
     known: tuple[tuple[str, str], SharedNuisances] | None = None
     for group in _by_cause(wanted):
         place = grain_of(group[0]), group[0].effect
         if known is None or known[0] != place:
             known = place, SharedNuisances(build_panel(data, group[0].effect, place[0]), data.config.study.seed)
         yield from _estimate_cause(data, known[1], group, progress)
-
-
-def judgeable(data: StudyData) -> None:
-    """Raise an error if the log is of a kind that can't be judged.
-
-    Raises
-    ------
-    InputError
-        If the log holds purchases only.
-    """
-    if data.config.events.kind == "purchases":
-        raise InputError("events.kind = 'purchases' can't be judged by this version: it needs rows that weren't bought")
 
 
 def _by_cause(edges: Sequence[Edge]) -> Iterator[list[Edge]]:
@@ -199,7 +192,9 @@ def _on(shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) ->
         e_ref = _propensity(shared, cause, arm.reference, adjust, f"reference {arm.against}")
         total = np.maximum(e_arm + e_ref, 1.0)
         e_arm, e_ref = e_arm / total, e_ref / total
-    return aipw(panel.y, arm.rows, arm.reference, e_arm, e_ref, mu_arm, mu_ref)
+    reach, apart = never_together(panel, cause, arm, found.adjust)
+    e_arm, e_ref = np.where(reach, e_arm, 0.0), np.where(reach, e_ref, 0.0)
+    return replace(aipw(panel.y, arm.rows, arm.reference, e_arm, e_ref, mu_arm, mu_ref), apart=apart)
 
 
 def _propensity(shared: SharedNuisances, cause: str, rows: npt.NDArray[np.bool_], adjust: Columns, name: str) -> Floats:

@@ -60,14 +60,20 @@ class Sums:
 
     @cached_property
     def effective(self) -> float:
-        r"""Effective number of clusters, :math:`(\sum_g a_g^2)^2 / \sum_g a_g^4` with a the share each carries.
+        r"""Effective number of clusters: how many equal ones would give a variance estimate as steady as these.
 
-        How many equal clusters would give a variance estimate as steady as these, if what their rows have in common
-        outweighs the rest (Carter, Schnepel and Steigerwald 2017, Review of Economics and Statistics 99).
+        .. math:: G^* = \frac{(\sum_g c_g)^2}{\sum_g c_g^2}
+
+        with c what a cluster adds to the variance: its squared leverage if what its rows have in common outweighs the
+        rest, the share of the effect that it carries if not; the fewer of the two (Carter, Schnepel and Steigerwald
+        2017, Review of Economics and Statistics 99).
         """
-        c = self.share**2
-        spread = float(c @ c)
-        return float(c.sum()) ** 2 / spread if spread > 0 else 0.0
+        return min(_equal(self.leverage**2), _equal(self.share))
+
+
+def _equal(c: Floats) -> float:
+    spread = float(c @ c)
+    return float(c.sum()) ** 2 / spread if spread > 0 else 0.0
 
 
 def sums_of(effect: Effect, ways: Mapping[str, Codes]) -> dict[str, Sums]:

@@ -126,6 +126,7 @@ def _tables(survey: Survey) -> Iterator[str]:
     yield _optional(EventsConfig, "time", survey.time, "ts", "dates or a time's name")
     yield _optional(EventsConfig, "outcomes", survey.outcomes, ["purchase"], "from names and values")
     yield _optional(EventsConfig, "context", survey.context, ["position"], "the other columns that vary")
+    yield _line(EventsConfig, "history", ["items.category"], active=False)
     yield _optional(EventsConfig, "propensity", survey.propensity, "propensity", "its name, and values in (0, 1]")
     yield _line(EventsConfig, "propensity_kind", "logged", active=False)
     yield _optional(EventsConfig, "randomised", survey.randomised, "is_random", "its name, and values 0/1")

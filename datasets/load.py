@@ -14,6 +14,7 @@ import pandas as pd
 from whyrank.config import StudyConfig, load_config
 from whyrank.datasets.checks import check_attribute, check_collinear, check_graph, is_constant
 from whyrank.datasets.entities import Entities, load_entities
+from whyrank.datasets.history import add_history
 from whyrank.datasets.log import Log, load_log
 from whyrank.datasets.problems import Problems
 from whyrank.datasets.study_data import Attribute, Finding, StudyData
@@ -63,6 +64,7 @@ def _load(config: StudyConfig, problems: Problems) -> StudyData | None:
         log = load_log(config, users, items, problems)
     if users is None or items is None or log is None:
         return None
+    log = add_history(config, users, items, log, problems)
     attributes = _check_content(config, users, items, log, problems)
     if problems.errors:
         return None

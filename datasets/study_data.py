@@ -34,6 +34,7 @@ class Attribute:
     reference : the level others are compared with; "" for numeric and set.
     description : shown to the model and in reports; "" if the study gives none.
     missing : number of missing values in its table.
+    follows : attributes that it is made from, so that it descends from them.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Attribute:
     reference: str = ""
     description: str = ""
     missing: int = 0
+    follows: tuple[str, ...] = ()
 
     @property
     def table(self) -> Table:

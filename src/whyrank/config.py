@@ -187,6 +187,8 @@ class EventsConfig(_Section):
     """behaviour to be explained: 0/1 or numeric columns"""
     context: Columns = ()
     """attributes of the exposure itself; columns not listed are ignored"""
+    history: tuple[Text, ...] = ()
+    """attributes of items, like "items.category", by which a user's earlier rows are summed up as context"""
     propensity: Column | None = None
     """probability that the rule in force for this row would show this item"""
     propensity_kind: Literal["logged", "estimated"] = "logged"
@@ -503,6 +505,8 @@ def _contradictions(config: StudyConfig) -> Iterator[str]:
         if table == "events" and column in config.events.outcomes:
             if attribute.model_fields_set - {"description"}:
                 yield f"{where} is an outcome; only a description can be given for it"
+        elif table == "events" and config.events.history and column.startswith("past_"):
+            continue  # which of them there are is known once the tables are read
         elif table == "events" and column not in config.events.context:
             yield f"{where} is not listed in events.context{nearest(column, config.events.context)}"
     yield from _graph_contradictions(config.graph)
@@ -525,6 +529,11 @@ def _event_contradictions(events: EventsConfig) -> Iterator[str]:
                 "rename the column"
             )
         roles.setdefault(column, key)
+    if events.history and events.time is None:
+        yield "'events.history' needs to know when rows happened: give 'events.time'"
+    for name in events.history:
+        if not name.startswith("items."):
+            yield f"'events.history' must list attributes of items, like 'items.category', got {name!r}"
 
 
 def _graph_contradictions(graph: GraphConfig) -> Iterator[str]:

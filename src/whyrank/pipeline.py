@@ -18,7 +18,6 @@ from whyrank.datasets.tiers import allowed
 from whyrank.edge import Edge, Hypothesis
 from whyrank.errors import InputError, WhyRankWarning
 from whyrank.estimators.estimate import Estimate, Judgement
-from whyrank.estimators.estimating import judgeable
 from whyrank.estimators.judge import judge
 from whyrank.ledger import Ledger
 from whyrank.ranker import ContextLike, Ranker, read_context
@@ -64,7 +63,6 @@ def run(
 
     The report's sample recommendation is ranked in `context`.
     """
-    judgeable(data)
     context = read_context(data, context)  # a mistake is told before anything is estimated
     run_id = ledger.start_run(f"run --source {','.join(sources)}", settings(data))
     try:

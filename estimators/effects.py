@@ -18,6 +18,12 @@ __all__ = ["Effect", "aipw", "modified", "naive_levels", "naive_numeric", "parti
 
 Mask = npt.NDArray[np.bool_]
 
+_ALL_ROWS = 0.95
+"""Share of rows in reach from which the average over all rows is estimated."""
+
+_NO_ROWS = 0.05
+"""Share of rows in reach below which nothing is."""
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -62,8 +68,11 @@ def aipw(y: Floats, arm: Mask, reference: Mask, e_arm: Floats, e_ref: Floats, mu
 
     .. math:: \psi_a = \mu_a(W) + \frac{1(T=a)}{e_a(W)} (Y - \mu_a(W)), \quad \theta = E[\psi_a - \psi_{ref}]
 
-    Weights are normalised to mean one in each arm. Rows in which either propensity is below a floor are out of reach:
-    when they are more than 5 %, the effect is averaged over the others, and the population says `overlap`.
+    Weights are normalised to mean one in each arm. Rows in which either propensity is below a floor are out of reach;
+    when they are more than 5 %, there is no saying what the average over all rows would be, and what a floor happens
+    to leave is no population. The effect is then that in `overlap`: rows count by
+    :math:`e_a e_{ref} / (e_a + e_{ref})`, most where either level was as likely as the other. Where one level is rare
+    that is, very nearly, the effect on those that have it.
 
     Parameters
     ----------
@@ -74,36 +83,52 @@ def aipw(y: Floats, arm: Mask, reference: Mask, e_arm: Floats, e_ref: Floats, mu
 
     References
     ----------
-    Robins, Rotnitzky and Zhao (1994), JASA 89; Chernozhukov et al. (2018), Econometrics Journal 21.
+    Robins, Rotnitzky and Zhao (1994), JASA 89; Chernozhukov et al. (2018), Econometrics Journal 21; Li, Morgan and
+    Zaslavsky (2018), Balancing covariates via propensity score weighting, JASA 113.
     """
-    floor = min(float(np.clip(0.1 * min(arm.mean(), reference.mean()), 0.002, 0.01)), 0.01)
+    floor = float(np.clip(0.1 * min(arm.mean(), reference.mean()), 0.002, 0.01))
     reach = (e_arm >= floor) & (e_ref >= floor)
     overlap = float(reach.mean())
-    population = "all rows"
-    keep = np.ones(len(y), bool)
-    if overlap < 0.95:
-        keep, population = reach, "overlap"
+    either = arm | reference
+    odds = np.divide(e_arm, e_arm + e_ref, out=np.zeros(len(y)), where=e_arm + e_ref > 0)
+    possible = either & (e_arm > 0) & (e_ref > 0)
+    if overlap < _ALL_ROWS:
+        if overlap < _NO_ROWS or not (arm & reach).any() or not (reference & reach).any():
+            return blocked_effect(len(y), "AIPW", overlap, "no overlap")
+        t_residual = np.where(possible, arm - odds, 0.0)
+        y_residual = np.where(possible, y - odds * mu_arm - (1 - odds) * mu_ref, 0.0)
+        return _overlapping(y_residual, t_residual, overlap)
     e_arm, e_ref = np.maximum(e_arm, floor), np.maximum(e_ref, floor)
-    w_arm, w_ref = np.where(keep & arm, 1 / e_arm, 0.0), np.where(keep & reference, 1 / e_ref, 0.0)
-    share = float(keep.mean())
-    if not (w_arm.any() and w_ref.any()) or share < 0.05:
+    w_arm, w_ref = np.where(arm, 1 / e_arm, 0.0), np.where(reference, 1 / e_ref, 0.0)
+    if not (w_arm.any() and w_ref.any()):
         return blocked_effect(len(y), "AIPW", overlap, "no overlap")
-    w_arm, w_ref = w_arm * (share / w_arm.mean()), w_ref * (share / w_ref.mean())
-    pseudo = np.where(keep, mu_arm - mu_ref + w_arm * (y - mu_arm) - w_ref * (y - mu_ref), 0.0) / share
+    w_arm, w_ref = w_arm / w_arm.mean(), w_ref / w_ref.mean()
+    pseudo = mu_arm - mu_ref + w_arm * (y - mu_arm) - w_ref * (y - mu_ref)
     estimate = float(pseudo.mean())
-    odds = e_arm / (e_arm + e_ref)
-    either = keep & (arm | reference)
     return Effect(
         estimate,
-        pseudo - np.where(keep, estimate / share, 0.0),
-        (w_arm - w_ref) / share,
+        pseudo - estimate,
+        w_arm - w_ref,
         np.where(either, arm - odds, 0.0),
         np.where(either, y - odds * mu_arm - (1 - odds) * mu_ref, 0.0),
-        np.where(keep, pseudo * share, np.nan),
+        pseudo,
         overlap,
-        population,
+        "all rows",
         "AIPW",
     )
+
+
+def _overlapping(y_residual: Floats, t_residual: Floats, overlap: float) -> Effect:
+    r"""Return the effect in the overlap population: residual on residual weighs each row by e (1 - e).
+
+    .. math:: \theta = \frac{\sum \tilde T \tilde Y}{\sum \tilde T^2} \to
+        \frac{E[e (1 - e) \tau(W)]}{E[e (1 - e)]}
+    """
+    spread = float(np.mean(t_residual**2))
+    estimate = float(np.mean(t_residual * y_residual) / spread)
+    influence = t_residual * (y_residual - estimate * t_residual) / spread
+    leverage = t_residual / spread
+    return Effect(estimate, influence, leverage, t_residual, y_residual, None, overlap, "overlap", "overlap weights")
 
 
 def partialling_out(y_residual: Floats, t_residual: Floats, t_variance: float) -> Effect:

@@ -144,7 +144,7 @@ def _effect(
         return everything, shared, arm, None
     if drawn.all():
         return (_on(shared, edge, arm, found) if found.open_path else everything), shared, arm, None
-    part = SharedNuisances(panel.take(drawn), shared.seed, shared.n_folds)
+    part = shared.drawn
     arm_there = next(a for a in arms(part.panel, edge.cause) if a.level == arm.level)
     on_slice = _on(part, edge, arm_there, found)
     if on_slice.blocked:

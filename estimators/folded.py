@@ -18,7 +18,7 @@ from whyrank.estimators.design import Codes, Columns, Design, Floats, Matrix
 
 __all__ = ["TREES", "Folded", "each_fold", "make_folds"]
 
-SAMPLE_ROWS = 50_000
+SAMPLE_ROWS = 40_000
 """Rows that logistic regressions and trees are fitted on: a fixed sample, so that cost stops growing with the log."""
 
 _WHOLE = 2**26

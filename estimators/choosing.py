@@ -16,12 +16,11 @@ from whyrank.estimators import choice_gates, gates
 from whyrank.estimators.bootstrap import Inference, infer, random_signs
 from whyrank.estimators.choice import ChoiceRows, difference, fit_choice
 from whyrank.estimators.choice_panel import ChoiceArm, ChoicePanel, build_choice_panel, choice_arms
-from whyrank.estimators.clusters import two_way_se
 from whyrank.estimators.effects import Effect
 from whyrank.estimators.encode import encode
 from whyrank.estimators.estimate import Check, Estimate
 from whyrank.estimators.identify import Identification, identify
-from whyrank.estimators.sums import Sums, sums_of
+from whyrank.estimators.sums import Sums, clustered_error, sums_of
 from whyrank.estimators.words import say
 
 __all__ = ["estimate_choices"]
@@ -325,15 +324,11 @@ def _pieces(effect: Effect, parts: Sequence[ChoiceRows]) -> list[Floats]:
 
 
 def _inference(data: StudyData, effect: Effect, ways: dict[str, Codes], pair: Codes | None) -> Inference:
-    se = two_way_se(effect.influence, tuple(ways.values()), pair)
     # Choice sets take the place of an intercept: there is none that a leverage could move.
     sums = {kind: replace(s, leverage=np.zeros(s.groups)) for kind, s in sums_of(effect, ways).items()}
+    se = clustered_error(effect, sums, pair)
     rows = float(len(effect.influence))
     return infer(effect.estimate, se, sums, rows=rows, signs=random_signs(data.config.study.seed))
-
-
-def _sums(effect: Effect, ways: dict[str, Codes]) -> dict[str, Sums]:
-    return sums_of(effect, ways)
 
 
 def _of_cause(sums: dict[str, Sums]) -> Sums:

@@ -35,12 +35,13 @@ class Effect:
     influence : centred influence values, shape (n,); the estimation error is about their mean.
     leverage : how much each row weighs in it, shape (n,); for effective numbers of rows and clusters.
     t_residual, y_residual : what the adjustment set leaves of cause and outcome, shape (n,); 0 where it doesn't count.
-    pseudo : row-level effect scores whose mean is the estimate (AIPW), or None (partialling-out).
+    pseudo : row-level effect scores whose (weighted) mean is the estimate (AIPW), or None (partialling-out).
     overlap : share of rows with both arms in reach (numeric cause: share of its variance that is left).
     population : rows the effect is averaged over.
     estimator : its name.
     blocked : empty, or the name of the sentence (in `words`) that says why there is no estimate.
     apart : levels that never occur together, so that rows with one of them are out of reach.
+    weight : weight of each row, mean 1, or None. Influence and leverage hold it; residuals hold its square root.
     """
 
     estimate: float
@@ -54,6 +55,16 @@ class Effect:
     estimator: str
     blocked: str = ""
     apart: tuple[Apart, ...] = ()
+    weight: Floats | None = None
+
+    @property
+    def scores(self) -> tuple[Floats, Floats]:
+        """Moment and mass of each row: the effect among some rows is the sum of the one over the sum of the other."""
+        if self.pseudo is None:
+            return self.t_residual * self.y_residual, self.t_residual**2
+        counts = np.isfinite(self.pseudo)
+        mass = counts.astype(np.float64) if self.weight is None else np.where(counts, self.weight, 0.0)
+        return np.where(counts, self.pseudo, 0.0) * mass, mass
 
     @property
     def ess(self) -> float:
@@ -63,7 +74,16 @@ class Effect:
         return float(w.sum()) ** 2 / total if total > 0 else 0.0
 
 
-def aipw(y: Floats, arm: Mask, reference: Mask, e_arm: Floats, e_ref: Floats, mu_arm: Floats, mu_ref: Floats) -> Effect:
+def aipw(
+    y: Floats,
+    arm: Mask,
+    reference: Mask,
+    e_arm: Floats,
+    e_ref: Floats,
+    mu_arm: Floats,
+    mu_ref: Floats,
+    weight: Floats | None = None,
+) -> Effect:
     r"""Augmented inverse-propensity estimate of a level against its reference.
 
     .. math:: \psi_a = \mu_a(W) + \frac{1(T=a)}{e_a(W)} (Y - \mu_a(W)), \quad \theta = E[\psi_a - \psi_{ref}]
@@ -80,58 +100,60 @@ def aipw(y: Floats, arm: Mask, reference: Mask, e_arm: Floats, e_ref: Floats, mu
     arm, reference : rows at the level and at the reference.
     e_arm, e_ref : out-of-fold propensities.
     mu_arm, mu_ref : out-of-fold outcome predictions under either.
+    weight : weight of each row, mean 1, with which propensities and predictions were fitted too; None: all alike.
 
     References
     ----------
     Robins, Rotnitzky and Zhao (1994), JASA 89; Chernozhukov et al. (2018), Econometrics Journal 21; Li, Morgan and
     Zaslavsky (2018), Balancing covariates via propensity score weighting, JASA 113.
     """
-    floor = float(np.clip(0.1 * min(arm.mean(), reference.mean()), 0.002, 0.01))
+    row: Floats | float = 1.0 if weight is None else weight
+    smaller = min(float(np.mean(row * arm)), float(np.mean(row * reference)))
+    floor = float(np.clip(0.1 * smaller, 0.002, 0.01))
     reach = (e_arm >= floor) & (e_ref >= floor)
-    overlap = float(reach.mean())
+    overlap = float(np.mean(row * reach))
     either = arm | reference
     odds = np.divide(e_arm, e_arm + e_ref, out=np.zeros(len(y)), where=e_arm + e_ref > 0)
     possible = either & (e_arm > 0) & (e_ref > 0)
+    root = np.sqrt(row)
     if overlap < _ALL_ROWS:
         if overlap < _NO_ROWS or not (arm & reach).any() or not (reference & reach).any():
             return blocked_effect(len(y), "AIPW", overlap, "no overlap")
-        t_residual = np.where(possible, arm - odds, 0.0)
-        y_residual = np.where(possible, y - odds * mu_arm - (1 - odds) * mu_ref, 0.0)
-        return _overlapping(y_residual, t_residual, overlap)
+        t_residual = np.where(possible, root * (arm - odds), 0.0)
+        y_residual = np.where(possible, root * (y - odds * mu_arm - (1 - odds) * mu_ref), 0.0)
+        return _overlapping(y_residual, t_residual, overlap, weight)
     e_arm, e_ref = np.maximum(e_arm, floor), np.maximum(e_ref, floor)
-    w_arm, w_ref = np.where(arm, 1 / e_arm, 0.0), np.where(reference, 1 / e_ref, 0.0)
+    w_arm, w_ref = np.where(arm, row / e_arm, 0.0), np.where(reference, row / e_ref, 0.0)
     if not (w_arm.any() and w_ref.any()):
         return blocked_effect(len(y), "AIPW", overlap, "no overlap")
     w_arm, w_ref = w_arm / w_arm.mean(), w_ref / w_ref.mean()
-    pseudo = mu_arm - mu_ref + w_arm * (y - mu_arm) - w_ref * (y - mu_ref)
-    estimate = float(pseudo.mean())
+    pseudo = mu_arm - mu_ref + w_arm / row * (y - mu_arm) - w_ref / row * (y - mu_ref)
+    estimate = float(np.mean(row * pseudo))
     return Effect(
         estimate,
-        pseudo - estimate,
+        row * (pseudo - estimate),
         w_arm - w_ref,
-        np.where(either, arm - odds, 0.0),
-        np.where(either, y - odds * mu_arm - (1 - odds) * mu_ref, 0.0),
+        np.where(either, root * (arm - odds), 0.0),
+        np.where(either, root * (y - odds * mu_arm - (1 - odds) * mu_ref), 0.0),
         pseudo,
         overlap,
         "all rows",
         "AIPW",
+        weight=weight,
     )
 
 
-def _overlapping(y_residual: Floats, t_residual: Floats, overlap: float) -> Effect:
+def _overlapping(y_residual: Floats, t_residual: Floats, overlap: float, weight: Floats | None) -> Effect:
     r"""Return the effect in the overlap population: residual on residual weighs each row by e (1 - e).
 
     .. math:: \theta = \frac{\sum \tilde T \tilde Y}{\sum \tilde T^2} \to
         \frac{E[e (1 - e) \tau(W)]}{E[e (1 - e)]}
     """
-    spread = float(np.mean(t_residual**2))
-    estimate = float(np.mean(t_residual * y_residual) / spread)
-    influence = t_residual * (y_residual - estimate * t_residual) / spread
-    leverage = t_residual / spread
-    return Effect(estimate, influence, leverage, t_residual, y_residual, None, overlap, "overlap", "overlap weights")
+    effect = _on_residuals(y_residual, t_residual, weight)
+    return replace(effect, overlap=overlap, population="overlap", estimator="overlap weights")
 
 
-def partialling_out(y_residual: Floats, t_residual: Floats, t_variance: float) -> Effect:
+def partialling_out(y_residual: Floats, t_residual: Floats, t_variance: float, weight: Floats | None = None) -> Effect:
     r"""Residual-on-residual estimate for a numeric cause: the average derivative under a partially linear model.
 
     .. math:: \theta = \frac{\sum \tilde T \tilde Y}{\sum \tilde T^2}
@@ -140,20 +162,40 @@ def partialling_out(y_residual: Floats, t_residual: Floats, t_variance: float) -
     ----------
     y_residual, t_residual : what the adjustment set leaves of either, shape (n,); 0 where the cause is missing.
     t_variance : variance of the cause before adjustment.
+    weight : weight of each row, mean 1, or None.
 
     References
     ----------
     Robinson (1988), Econometrica 56; Chernozhukov et al. (2018), section 4.1.
     """
-    n = len(y_residual)
+    if weight is not None:
+        root = np.sqrt(weight)
+        y_residual, t_residual = root * y_residual, root * t_residual
     spread = float(np.mean(t_residual**2))
     left = min(spread / t_variance, 1.0) if t_variance > 0 else 0.0
     if left < 1e-3:
-        return blocked_effect(n, "partialling-out", left, "determined")
+        return blocked_effect(len(y_residual), "partialling-out", left, "determined")
+    return replace(_on_residuals(y_residual, t_residual, weight), overlap=left)
+
+
+def _on_residuals(y_residual: Floats, t_residual: Floats, weight: Floats | None) -> Effect:
+    """Regress residual on residual; with weights the residuals hold their square roots."""
+    spread = float(np.mean(t_residual**2))
     estimate = float(np.mean(t_residual * y_residual) / spread)
     influence = t_residual * (y_residual - estimate * t_residual) / spread
-    leverage = t_residual / spread
-    return Effect(estimate, influence, leverage, t_residual, y_residual, None, left, "all rows", "partialling-out")
+    leverage = t_residual / spread if weight is None else t_residual * np.sqrt(weight) / spread
+    return Effect(
+        estimate,
+        influence,
+        leverage,
+        t_residual,
+        y_residual,
+        None,
+        1.0,
+        "all rows",
+        "partialling-out",
+        weight=weight,
+    )
 
 
 def modified(effect: Effect, level: Floats, *, numeric: bool) -> Effect:
@@ -182,12 +224,13 @@ def modified(effect: Effect, level: Floats, *, numeric: bool) -> Effect:
     if k == 0 or float(np.var(level[rows])) == 0:
         return blocked_effect(n, effect.estimator, effect.overlap, "modifier constant")
     if effect.pseudo is not None:
-        m = np.where(rows, level - level[rows].mean(), 0.0)
-        pseudo = np.where(rows, effect.pseudo, 0.0)
-        spread = float(np.mean(m**2))
-        slope = float(np.mean(m * pseudo) / spread)
-        centre = float(pseudo[rows].mean())
-        influence = m * (pseudo - np.where(rows, centre + slope * m, 0.0)) / spread
+        moment, mass = (np.where(rows, column, 0.0) for column in effect.scores)
+        total = float(mass.sum())
+        m = np.where(rows, level - float(mass[rows] @ level[rows]) / total, 0.0)
+        spread = float(np.mean(mass * m**2))
+        slope = float(np.mean(m * moment) / spread)
+        centre = float(moment.sum()) / total
+        influence = m * (moment - mass * (centre + slope * m)) / spread
         leverage = m * effect.leverage / spread
     else:
         m = np.where(rows, level - level[rows].mean(), 0.0)
@@ -197,27 +240,25 @@ def modified(effect: Effect, level: Floats, *, numeric: bool) -> Effect:
         both = bread @ (Z.T @ yr / n)
         slope = float(both[1])
         influence = ((yr - Z @ both)[:, None] * Z @ bread)[:, 1]
-        leverage = (Z @ bread)[:, 1]
+        leverage = (Z @ bread)[:, 1] if effect.weight is None else (Z @ bread)[:, 1] * np.sqrt(effect.weight)
     return replace(effect, estimate=slope, influence=influence, leverage=leverage, pseudo=None)
 
 
 def _group(effect: Effect, rows: Mask) -> tuple[float, Floats, Floats] | None:
     """Return (estimate, influence, leverage) of the effect among `rows`."""
-    share = float(rows.mean())
-    if share == 0:
+    moment, mass = (np.where(rows, column, 0.0) for column in effect.scores)
+    size = float(mass.mean())
+    if size <= 0:
         return None
+    mean = float(moment.mean()) / size
+    leverage = np.where(rows, effect.leverage, 0.0)
     if effect.pseudo is not None:
-        mean = float(effect.pseudo[rows].mean())
-        influence = np.where(rows, effect.pseudo - mean, 0.0) / share
-        leverage = np.where(rows, effect.leverage, 0.0) / share
-        has_arms = bool(np.any(leverage > 0) and np.any(leverage < 0))
-        return (mean, influence, leverage) if has_arms else None
-    t = np.where(rows, effect.t_residual, 0.0)
-    spread = float(np.mean(t**2))
-    if spread <= 0:
-        return None
-    slope = float(np.mean(t * effect.y_residual) / spread)
-    return slope, t * (effect.y_residual - slope * t) / spread, t / spread
+        leverage = leverage / size
+        if not (np.any(leverage > 0) and np.any(leverage < 0)):
+            return None
+    else:
+        leverage = leverage * (float(np.mean(effect.t_residual**2)) / size)
+    return mean, (moment - mean * mass) / size, leverage
 
 
 def naive_levels(y: Floats, arm: Mask, reference: Mask) -> Effect:

@@ -203,11 +203,7 @@ def modifier_placebo(
     level, numeric : as in `effects.modified`.
     codes : clusters in which the modifier varies.
     """
-    if effect.pseudo is not None:
-        rows = np.isfinite(effect.pseudo)
-        top, mass = np.where(rows, effect.pseudo, 0.0), rows.astype(np.float64)
-    else:
-        top, mass = effect.t_residual * effect.y_residual, effect.t_residual**2
+    top, mass = effect.scores
     groups = int(codes.max()) + 1
     m = np.full(groups, np.nan)
     m[codes] = level  # every row of a cluster has the same modifier

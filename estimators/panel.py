@@ -19,6 +19,7 @@ from whyrank.edge import Edge, Grain
 from whyrank.errors import InputError
 from whyrank.estimators.design import Codes, Columns, Design, Floats, Part
 from whyrank.estimators.encode import Encoded, encode
+from whyrank.estimators.weighting import Weighting, logged_weights
 from whyrank.estimators.words import say
 
 __all__ = ["Block", "Codes", "Columns", "Floats", "Panel", "build_panel", "grain_of"]
@@ -75,7 +76,7 @@ class Panel:
         row on each row of the panel (None: the same). See `values`.
     means : attribute name to the design columns that hold its mean in each item and user that it varies within.
     randomised : mask of rows whose item was drawn at random, or None.
-    weight : weight of each row for causes that are an item's, mean 1, if the log says how items were chosen; or None.
+    weighting : weights of the rows for causes that are an item's, if the log says how items were chosen; or None.
     warnings : what was done to the columns.
     """
 
@@ -90,7 +91,7 @@ class Panel:
     raw: dict[str, tuple[Floats, Codes | None]] = field(repr=False)
     means: dict[str, Columns] = field(default_factory=dict)
     randomised: npt.NDArray[np.bool_] | None = None
-    weight: Floats | None = None
+    weighting: Weighting | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -106,6 +107,11 @@ class Panel:
         width = int(self.item.max()) + 1
         codes: Codes = pd.factorize(self.user.astype(np.int64) * width + self.item)[0].astype(np.int32)
         return codes
+
+    @property
+    def weight(self) -> Floats | None:
+        """Weight of each row for causes that are an item's, mean 1, shape (n,); or None."""
+        return None if self.weighting is None else self.weighting.weight
 
     def values(self, name: str) -> Floats:
         """Return an attribute's value on every row, shape (n,): in its own units, or the code of its level."""
@@ -137,7 +143,7 @@ class Panel:
                 },
                 means={},
                 randomised=None if self.randomised is None else self.randomised[mask],
-                weight=None,
+                weighting=None,
             )
         )
 
@@ -198,9 +204,18 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
             {name: blocks[name] for name in names if name in blocks},
             raw,
             randomised=randomised,
+            weighting=_weighting(data, keep) if grain == "exposure" else None,
             warnings=tuple(warnings),
         )
     )
+
+
+def _weighting(data: StudyData, keep: npt.NDArray[np.bool_]) -> Weighting | None:
+    """Return the weights that logged propensities make; estimated ones are no design."""
+    if "propensity" not in data.events or data.config.events.propensity_kind != "logged":
+        return None
+    propensity = data.events["propensity"].to_numpy(np.float64)[keep]
+    return logged_weights(propensity, data.events["item"].to_numpy(np.int32)[keep])
 
 
 def _tables(

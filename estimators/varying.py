@@ -110,12 +110,10 @@ def scores_of(effect: Effect, user: Codes, n_users: int, ways: Mapping[str, Code
     user : user of each row, as a position among `n_users` users.
     ways, pair : clusters of the standard errors, and their intersection.
     """
+    moment, weight = effect.scores
     if effect.pseudo is not None:
-        counts = np.isfinite(effect.pseudo)
-        moment, weight = np.where(counts, effect.pseudo, 0.0), counts.astype(np.float64)
         square = float(moment @ moment)
     else:
-        moment, weight = effect.t_residual * effect.y_residual, effect.t_residual**2
         square = float(np.sum(np.where(weight > 0, effect.y_residual, 0.0) ** 2))
     rest = effect.y_residual - effect.estimate * effect.t_residual
     worth = [effective_clusters(effect.leverage, rest, codes) for codes in ways.values()]

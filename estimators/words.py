@@ -41,6 +41,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "p = {p:.2g} alone, but q = {q:.2g} once all tests of the run are counted",
         "单独检验 p = {p:.2g}，但计入本次全部检验后 q = {q:.2g}",
     ),
+    "many levels": (
+        "p = {p:.2g} alone, but q = {q:.2g} once its {count} levels are looked at together",
+        "单独检验 p = {p:.2g}，但其 {count} 个水平合并考察后 q = {q:.2g}",
+    ),
+    "together": (
+        "with all {count} levels looked at together the interval is {low:+.3g} to {high:+.3g}",
+        "{count} 个水平合并考察时区间为 {low:+.3g} 至 {high:+.3g}",
+    ),
     "no telling": ("can't be told from zero", "无法与零区分"),
     "few": (
         "only {count} {what} carry it: too few to speak of others like them",
@@ -54,6 +62,18 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "would take": (
         "one of {target:.2g} would take about {need} {unit} (there are {have:,})",
         "要发现 {target:.2g} 的效应约需 {need} {unit}（现有 {have:,}）",
+    ),
+    "would not help": (
+        "more exposures of the same {unit} would hardly help",
+        "对相同{unit}增加曝光几乎没有帮助",
+    ),
+    "would take all": (
+        "one of {target:.2g} would take about {times} times as many items, users and exposures",
+        "要发现 {target:.2g} 的效应，商品、用户和曝光都约需 {times} 倍",
+    ),
+    "would take thousands": (
+        "one of {target:.2g} would take over 1,000 times as many items, users and exposures",
+        "要发现 {target:.2g} 的效应，商品、用户和曝光都需一千倍以上",
     ),
     "many times": ("over 1,000 times as many", "一千倍以上的"),
     "interval": (
@@ -75,6 +95,11 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "the levels never occur where the rest is alike: no overlap",
         "在其余条件相同时两个水平从不同时出现：没有重叠",
     ),
+    "namely": ("{what}: {which}", "{what}：{which}"),
+    "never together": (
+        "{cause} = {level} never occurs with {name} = {others}",
+        "{cause} = {level} 从不与 {name} = {others} 同时出现",
+    ),
     "determined": (
         "the adjustment columns determine the cause: nothing of it varies",
         "调整列完全决定了原因：没有剩余变化",
@@ -83,6 +108,52 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "modifier constant": ("the modifier doesn't vary in the rows that count", "修饰变量在有效行中没有变化"),
     "all rare": ("no level of {name} has enough rows of its own", "{name} 没有任何水平具有足够的行"),
     "constant": ("{name} does not vary in the rows that count", "{name} 在有效行中没有变化"),
+    # purchases only
+    "exposures unseen": (
+        "exposures were not observed: what was available may not have been seen",
+        "曝光未被观测：可购买的商品不一定被看到",
+    ),
+    "alternatives": (
+        "{count} alternatives were drawn at random for each purchase from what was available",
+        "为每次购买从当时可购买的商品中随机抽取了 {count} 个备选",
+    ),
+    "all alternatives": (
+        "each purchase is compared with everything else that was available",
+        "每次购买都与当时可购买的其他全部商品比较",
+    ),
+    "purchases drawn": (
+        "on {drawn:,} of {purchases:,} purchases, drawn at random",
+        "基于从 {purchases:,} 次购买中随机抽取的 {drawn:,} 次",
+    ),
+    "outside dates": (
+        "{count:,} purchases are of items outside their dates and count as available",
+        "{count:,} 次购买的商品不在其上架日期内，视为可购买",
+    ),
+    "no alternative": (
+        "{count:,} purchases are left out: nothing else was available",
+        "{count:,} 次购买被略去：没有其他可购买的商品",
+    ),
+    "cancels": (
+        "a log of purchases can't tell: {name} is the same whatever is chosen, so it cancels",
+        "仅有购买记录时无法判断：无论选择什么，{name} 都相同，因而抵消",
+    ),
+    "bought context": (
+        "a log of purchases can't tell: {name} is known only for what was bought",
+        "仅有购买记录时无法判断：{name} 只对已购买的商品已知",
+    ),
+    "bought rows only": (
+        "a log of purchases can't tell: {name} is known only for what was bought",
+        "仅有购买记录时无法判断：{name} 只对已购买的商品已知",
+    ),
+    "never bought": (
+        "{level} was bought fewer than {count} times: there is nothing to compare",
+        "{level} 的购买次数少于 {count}：无从比较",
+    ),
+    "purchase": ("purchase", "次购买"),
+    "never bought by": (
+        "{level} was bought fewer than {count} times by {group}: there is nothing to compare",
+        "{group} 购买 {level} 的次数少于 {count}：无从比较",
+    ),
     # gates
     "overlap": ("{share:.0%} of rows could have had either level", "{share:.0%} 的行可能处于任一水平"),
     "overlap numeric": (
@@ -93,6 +164,15 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "with the cause shuffled the effect is {centre:+.2g} on average and within ±{limit:.2g} in 95 % of "
         "{draws} draws",
         "打乱原因后，{draws} 次抽取的平均效应为 {centre:+.2g}，95 % 落在 ±{limit:.2g} 之内",
+    ),
+    "placebo turned": (
+        "with the cause turned round at random for whole users and items the effect is {centre:+.2g} on average and "
+        "within ±{limit:.2g} in 95 % of {draws} draws",
+        "按整个用户和商品随机翻转原因后，{draws} 次抽取的平均效应为 {centre:+.2g}，95 % 落在 ±{limit:.2g} 之内",
+    ),
+    "bootstrap": (
+        "re-weighing whole clusters {draws} times, the effect spreads {wider:.2f} times as wide as its standard error",
+        "对整个聚类重新加权 {draws} 次，效应的离散程度为其标准误的 {wider:.2f} 倍",
     ),
     "placebo modifier": (
         "with the modifier shuffled the difference is {centre:+.2g} on average and within ±{limit:.2g} in 95 % of "
@@ -125,6 +205,11 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "no measured column to compare with (robustness value {value:.1%})",
         "没有可比较的已测列（稳健值 {value:.1%}）",
     ),
+    "e value": (", E-value {value:.2f}", "，E 值 {value:.2f}"),
+    "e value of a step": (
+        ", E-value {value:.2f} for one standard deviation of the cause",
+        "，原因变动一个标准差的 E 值为 {value:.2f}",
+    ),
     "audit": (
         "on {rows:,} rows DoWhy finds {dowhy:+.3g} and EconML {econml:+.3g} (difference of {tolerance:.2g} allowed), "
         "DoWhy's placebo {placebo:+.2g}, random common cause {moved:+.3g}",
@@ -143,8 +228,32 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "倾向得分是估计的而非记录的：改为调整已测列",
     ),
     "logged propensity": (
-        "logged propensities are not used by this version: measured columns are adjusted for instead",
-        "此版本不使用记录的倾向得分：改为调整已测列",
+        "rows are weighted by the logged propensities, as if items had been drawn at random: worth {ess:,.0f} rows "
+        "({share:.0%})",
+        "按记录的倾向得分对行加权，如同商品随机展示：相当于 {ess:,.0f} 行（{share:.0%}）",
+    ),
+    "propensity of items": (
+        "the logged propensities say how items were chosen, which doesn't help with {name}: measured columns are "
+        "adjusted for",
+        "记录的倾向得分只说明商品如何被选择，对 {name} 没有帮助：改为调整已测列",
+    ),
+    "clipped": (
+        "{count:,} weights above {cap:.3g} times the mean are clipped, which takes away {lost:.1%} of the weight",
+        "{count:,} 个超过均值 {cap:.3g} 倍的权重被截断，去掉了总权重的 {lost:.1%}",
+    ),
+    "weights off": (
+        "weights from the propensities average {mean:.2f} instead of 1: some items could not be shown, or the "
+        "propensities aren't those of the rows",
+        "由倾向得分得到的权重均值为 {mean:.2f} 而不是 1：有些商品不可能被展示，或倾向得分与各行不符",
+    ),
+    "closed by weights": (
+        "the path {path} is closed by the logged propensities",
+        "路径 {path} 由记录的倾向得分阻断",
+    ),
+    "slice agrees": (
+        "on the {rows:,} exposures whose item was drawn at random it is {slice:+.3g}, {apart:.1f} joint standard "
+        "errors away",
+        "在随机展示的 {rows:,} 次曝光上为 {slice:+.3g}，相差 {apart:.1f} 个联合标准误",
     ),
     "slice": (
         "estimated on the {rows:,} exposures whose item was drawn at random (all rows: {other:+.3g})",

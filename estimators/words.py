@@ -242,9 +242,9 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "{count:,} 个超过均值 {cap:.3g} 倍的权重被截断，去掉了总权重的 {lost:.1%}",
     ),
     "weights off": (
-        "weights from the propensities average {mean:.2f} instead of 1: some items could not be shown, or the "
-        "propensities aren't those of the rows",
-        "由倾向得分得到的权重均值为 {mean:.2f} 而不是 1：有些商品不可能被展示，或倾向得分与各行不符",
+        "over the items the propensities seem to add up to {total:.3g} instead of 1: several items are shown at a time, "
+        "some could not be shown, or they aren't those of the rows",
+        "倾向得分对全部商品之和约为 {total:.3g} 而不是 1：每次展示多个商品，有些商品不可能被展示，或倾向得分与各行不符",
     ),
     "closed by weights": (
         "the path {path} is closed by the logged propensities",
@@ -254,6 +254,18 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "on the {rows:,} exposures whose item was drawn at random it is {slice:+.3g}, {apart:.1f} joint standard "
         "errors away",
         "在随机展示的 {rows:,} 次曝光上为 {slice:+.3g}，相差 {apart:.1f} 个联合标准误",
+    ),
+    "selection weighted": (
+        "rows are weighted by the estimated propensities to the power {power:g} (worth {ess:,.0f} rows): that predicts "
+        "outcomes nearer to all pairs better, by {gain:.1%} of the loss ± {se:.1%} (unweighted: {other:+.3g})",
+        "按估计倾向得分的 {power:g} 次幂对行加权（相当于 {ess:,.0f} 行）：对更接近全部配对的结果预测更好，"
+        "损失降低 {gain:.1%} ± {se:.1%}（未加权：{other:+.3g}）",
+    ),
+    "selection unweighted": (
+        "speaks of pairs like those in the log: weights from the estimated propensities don't predict better out of "
+        "sample, by {gain:+.1%} of the loss ± {se:.1%} (weighted: {other:+.3g})",
+        "仅针对与日志中类似的配对：由估计倾向得分得到的权重在样本外没有更好的预测，损失变化 {gain:+.1%} ± {se:.1%}"
+        "（加权：{other:+.3g}）",
     ),
     "slice": (
         "estimated on the {rows:,} exposures whose item was drawn at random (all rows: {other:+.3g})",

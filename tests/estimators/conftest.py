@@ -57,6 +57,7 @@ class Lab:
         unmeasured: Sequence[str] = (),
         kind: str = "exposures",
         propensity: str | None = None,
+        propensity_kind: str = "logged",
     ) -> StudyData:
         """Build a study from columns; `events` holds `user`, `item` and the outcomes, the rest is context.
 
@@ -100,6 +101,7 @@ class Lab:
                         "outcomes": tuple(outcomes),
                         "kind": kind,
                         "propensity": propensity,
+                        "propensity_kind": propensity_kind,
                     }
                 ),
                 "graph": GraphConfig.model_validate(

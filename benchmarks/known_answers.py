@@ -73,7 +73,7 @@ def judged(folder: Path, edges: list[str]) -> tuple[pd.DataFrame, float]:
     start = time.perf_counter()
     with warnings.catch_warnings(), whyrank.open(folder) as study:
         warnings.simplefilter("ignore", whyrank.errors.WhyRankWarning)
-        table = study.validate(edges)
+        table: Any = study.validate(edges)
     return table, time.perf_counter() - start
 
 
@@ -88,7 +88,7 @@ def of_row(row: Any, what: str, truth: float, unit: float, seconds: float, flip:
 
 def nsw_lines(data: Path) -> list[Line]:
     """Judge the job training programme, in the experiment and beside the survey."""
-    truth = pd.read_csv(need("known-answers", data) / "nsw-cps" / "truth.csv").iloc[0]
+    truth: Any = pd.read_csv(need("known-answers", data) / "nsw-cps" / "truth.csv").iloc[0]
     lines = []
     for sample in ("experiment", "observational"):
         with tempfile.TemporaryDirectory(prefix="nsw-") as folder:
@@ -100,16 +100,16 @@ def nsw_lines(data: Path) -> list[Line]:
 def acic_lines(data: Path, surfaces: list[int]) -> list[Line]:
     """Judge surfaces, and have the others estimate them."""
     home = need("known-answers", data) / "acic2016"
-    truths = pd.read_csv(home / "truth.csv").set_index("surface")
-    X = pd.get_dummies(pd.read_csv(home / "x.csv").drop(columns="unit"), drop_first=True, dtype=float)
+    truths: Any = pd.read_csv(home / "truth.csv").set_index("surface")
+    X: Any = pd.get_dummies(pd.read_csv(home / "x.csv").drop(columns="unit"), drop_first=True, dtype=float)
     lines = []
     for number in surfaces:
-        truth = truths.loc[number]
+        truth: Any = truths.loc[number]
         with tempfile.TemporaryDirectory(prefix="acic-") as folder:
             table, seconds = judged(surface(number, Path(folder), data), ["users.z -> users.y"])
         name, unit = f"surface {number}", float(truth["sd_y"])
         lines.append(of_row(next(table.itertuples()), name, float(truth["ate"]), unit, seconds))
-        drawn = pd.read_csv(home / f"surface_{number:02d}.csv")
+        drawn: Any = pd.read_csv(home / f"surface_{number:02d}.csv")
         effects = (drawn["mu1"] - drawn["mu0"]).to_numpy()
         for method, learn in OTHERS.items():
             start = time.perf_counter()
@@ -171,7 +171,7 @@ def linear_regression(y: Any, t: Any, X: pd.DataFrame) -> Answer:
     frame = X.assign(t=t.astype(bool), y=y)
     model = CausalModel(data=frame, treatment="t", outcome="y", common_causes=list(X.columns))
     estimand = model.identify_effect(method_name="maximal-adjustment", proceed_when_unidentifiable=True)
-    found = model.estimate_effect(estimand, method_name="backdoor.linear_regression")
+    found: Any = model.estimate_effect(estimand, method_name="backdoor.linear_regression")
     low, high = np.ravel(found.get_confidence_intervals())
     return float(found.value), float(low), float(high), np.full(len(y), found.value)
 
@@ -204,7 +204,7 @@ OTHERS: dict[str, Callable[[Any, Any, pd.DataFrame], Answer]] = {
 
 def bank_lines(data: Path) -> list[Line]:
     """Judge a biased part of the conjoint: effects of attributes, and how they vary with persons."""
-    truth = pd.read_csv(need("bank", data) / "truth.csv")
+    truth: Any = pd.read_csv(need("bank", data) / "truth.csv")
     plain = truth["edge"].str.replace(r"\[.*\]", "", regex=True)
     with tempfile.TemporaryDirectory(prefix="bank-") as folder:
         table, seconds = judged(bank(Path(folder), data), list(plain))

@@ -75,7 +75,7 @@ def bank(folder: Path, data: Path = DATA, *, seed: int = 1) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     people.to_csv(folder / "users.csv", index=False)
     cards.to_csv(folder / "items.csv", index=False)
-    log[kept.to_numpy()].drop(columns="is_random").to_csv(folder / "events.csv", index=False)
+    log[np.asarray(kept)].drop(columns="is_random").to_csv(folder / "events.csv", index=False)
     lines = (home / "whyrank.toml").read_text(encoding="utf-8").splitlines()
     told = "\n".join(line for line in lines if not line.startswith("randomised"))
     (folder / "whyrank.toml").write_text(told + "\n", encoding="utf-8")

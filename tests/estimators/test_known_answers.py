@@ -30,7 +30,7 @@ needs_answers = pytest.mark.skipif(not (known.DATA / "known-answers").is_dir(), 
 needs_bank = pytest.mark.skipif(not (known.DATA / "bank").is_dir(), reason="the conjoint is not here")
 
 
-def verdicts(folder: Path, *edges: str) -> pd.DataFrame:
+def verdicts(folder: Path, *edges: str) -> Any:
     file = folder / "whyrank.toml"
     file.write_text(file.read_text(encoding="utf-8") + "\n[validation]\naudit = false\n", encoding="utf-8")
     with whyrank.open(folder) as study:
@@ -39,7 +39,7 @@ def verdicts(folder: Path, *edges: str) -> pd.DataFrame:
 
 @needs_answers
 def test_job_training_beside_a_survey_is_never_confidently_wrong(tmp_path: Path) -> None:
-    truth = pd.read_csv(known.DATA / "known-answers" / "nsw-cps" / "truth.csv").iloc[0]
+    truth: Any = pd.read_csv(known.DATA / "known-answers" / "nsw-cps" / "truth.csv").iloc[0]
     (row,) = verdicts(known.nsw("observational", tmp_path), "users.treat -> users.re78").itertuples()
     assert row.naive < -8_000
     assert row.verdict in ("inconclusive", "unidentifiable")
@@ -51,7 +51,7 @@ def test_job_training_beside_a_survey_is_never_confidently_wrong(tmp_path: Path)
 
 @needs_answers
 def test_job_training_in_the_experiment(tmp_path: Path) -> None:
-    truth = pd.read_csv(known.DATA / "known-answers" / "nsw-cps" / "truth.csv").iloc[0]
+    truth: Any = pd.read_csv(known.DATA / "known-answers" / "nsw-cps" / "truth.csv").iloc[0]
     (row,) = verdicts(known.nsw("experiment", tmp_path), "users.treat -> users.re78").itertuples()
     assert row.population == "all rows"
     assert abs(row.estimate - truth["estimate"]) < truth["se"] / 2
@@ -60,19 +60,19 @@ def test_job_training_in_the_experiment(tmp_path: Path) -> None:
 
 @needs_answers
 def test_surfaces_that_lines_get_wrong(tmp_path: Path) -> None:
-    truth = pd.read_csv(known.DATA / "known-answers" / "acic2016" / "truth.csv").set_index("surface")
+    truth: Any = pd.read_csv(known.DATA / "known-answers" / "acic2016" / "truth.csv").set_index("surface")
     for number in (4, 6):  # linear adjustment is 5 and 7 of its standard errors off
         (row,) = verdicts(known.surface(number, tmp_path / str(number)), "users.z -> users.y").itertuples()
-        known_ = truth.loc[number]
+        known_: Any = truth.loc[number]
         assert abs(row.estimate - known_["ate"]) < 0.2 * abs(known_["adjusted"] - known_["ate"])
         assert row.ci_low < known_["ate"] < row.ci_high
 
 
 @needs_bank
 def test_a_biased_part_of_the_conjoint_gives_the_effects_of_the_whole(tmp_path: Path) -> None:
-    truth = pd.read_csv(known.DATA / "bank" / "truth.csv")
+    truth: Any = pd.read_csv(known.DATA / "bank" / "truth.csv")
     truth = truth[truth["modifier"].isna()].set_index("edge")
-    found = verdicts(known.bank(tmp_path), *truth.index).set_index("edge").loc[truth.index]
+    found: Any = verdicts(known.bank(tmp_path), *truth.index).set_index("edge").loc[truth.index]
     assert set(found["population"]) == {"all rows"}
     off, naive = ((found[name] - truth["estimate"]) for name in ("estimate", "naive"))
     assert float(np.sqrt(np.mean(off**2))) < 0.35 * float(np.sqrt(np.mean(naive**2)))

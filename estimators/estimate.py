@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from whyrank.edge import Contrast, Grain
 
-__all__ = ["VERDICT_COLUMNS", "Check", "Estimate", "Judgement", "VerdictName"]
+__all__ = ["VERDICT_COLUMNS", "Check", "Estimate", "Judgement", "Together", "VerdictName"]
 
 VerdictName = Literal["validated", "refuted", "inconclusive", "unidentifiable"]
 
@@ -40,6 +40,27 @@ class Check:
     threshold: float
     detail: str
     data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Together:
+    """What one contrast is worth beside the other contrasts of its edge: the levels of a category are a family.
+
+    Attributes
+    ----------
+    contrasts : number of contrasts looked at together.
+    p_value : smallest level at which this contrast is found by a test of all of them that errs on any of them as
+        seldom as promised.
+    ci_low, ci_high : 95 % simultaneous interval: all of the family's hold with this probability.
+    any_p_value : of the hypothesis that none of the contrasts has an effect (cluster-robust Wald test; NaN where there
+        are too few clusters for it).
+    """
+
+    contrasts: int
+    p_value: float
+    ci_low: float
+    ci_high: float
+    any_p_value: float
 
 
 @dataclass(frozen=True)
@@ -78,6 +99,9 @@ class Estimate:
     blocked: str = ""
     warnings: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
+    inference: str = "t"
+    variance: dict[str, float] = field(default_factory=dict)
+    together: Together | None = None
 
 
 @dataclass(frozen=True)

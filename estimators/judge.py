@@ -8,7 +8,7 @@ import numpy as np
 
 from whyrank.edge import Edge, Hypothesis
 from whyrank.estimators.estimate import Estimate, Judgement
-from whyrank.estimators.multiplicity import benjamini_hochberg
+from whyrank.estimators.multiplicity import Multiplicity, edge_q_values, q_values
 from whyrank.estimators.verdict import decide
 from whyrank.estimators.words import Language
 
@@ -21,6 +21,7 @@ def judge(
     *,
     fdr: float,
     smallest_effect: float,
+    multiplicity: Multiplicity = "bh",
     language: Language = "en",
 ) -> list[Judgement]:
     """Reach the verdicts of a run: multiplicity over all its tests, then the one rule on each.
@@ -29,13 +30,17 @@ def judge(
     ----------
     estimates : every contrast of the run.
     hypotheses : who proposed what; a claim counts for binary and numeric causes, and only where proposers agree.
+    fdr, smallest_effect, multiplicity : from the study's `[validation]`.
+    language : of the reasons.
     """
-    q = benjamini_hochberg(np.array([e.p_value for e in estimates], np.float64))
+    q = q_values(np.array([e.p_value for e in estimates], np.float64), multiplicity)
+    adjusted = [e.together.p_value if e.together else e.p_value for e in estimates]
+    by_edge = edge_q_values(np.array(adjusted, np.float64), [e.contrast.edge for e in estimates], multiplicity)
     proposed: dict[Edge, list[Hypothesis]] = {}
     for hypothesis in hypotheses:
         proposed.setdefault(hypothesis.edge, []).append(hypothesis)
     out = []
-    for estimate, q_value in zip(estimates, q, strict=True):
+    for estimate, q_value, edge_q in zip(estimates, q, by_edge, strict=True):
         contrast = estimate.contrast
         by = proposed.get(contrast.edge, [])
         signs = {h.claimed_sign for h in by if h.claimed_sign}
@@ -47,6 +52,7 @@ def judge(
             claimed_sign=sign,
             fdr=fdr,
             smallest_effect=smallest_effect,
+            edge_q_value=float(edge_q) if estimate.together else None,
             language=language,
         )
         out.append(Judgement(estimate, name, reasons, float(q_value), sign, source))

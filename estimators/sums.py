@@ -13,7 +13,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from whyrank.estimators.effects import Effect
 
-__all__ = ["Sums", "clustered_error", "sums_of"]
+__all__ = ["Sums", "clustered_error", "sums_of", "variance_parts"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
@@ -30,8 +30,8 @@ class Sums:
     rows, counted : rows of the cluster, and those of them that carry the cause (residual not 0).
     influence : sum of influence values, :math:`\sum \psi`.
     leverage : sum of leverages, which is what an intercept would move.
-    share : how much of the effect the cluster carries, :math:`\sum |w \tilde T|`, scaled to sum to one: what a change
-        of the effect by one changes in the cluster's scores.
+    share : how much of the effect the cluster carries, :math:`\sum |w \tilde T|`, scaled to sum to one.
+    moved : how the cluster's scores move when an effect is imposed that is smaller by one; sums to one.
     cause, outcome, squares : sums of residual cause, residual outcome and squared residual cause.
     product : sum of residual cause times residual outcome.
     """
@@ -43,6 +43,7 @@ class Sums:
     influence: Floats
     leverage: Floats
     share: Floats
+    moved: Floats
     cause: Floats
     outcome: Floats
     squares: Floats
@@ -77,9 +78,16 @@ def _equal(c: Floats) -> float:
 
 
 def sums_of(effect: Effect, ways: Mapping[str, Codes]) -> dict[str, Sums]:
-    """Return the sums of an effect by each way of clustering."""
+    """Return the sums of an effect by each way of clustering.
+
+    Imposing another effect moves the score of every row alike where scores are averaged (AIPW); in a regression of
+    residuals it moves them by the share of the effect that they carry, if the residuals come from a regression on all
+    rows, and less if they come from models that never saw the cluster: there the mean of the two is taken.
+    """
     t, y = effect.t_residual, effect.y_residual
     carried = np.abs(effect.leverage * t)
+    if effect.weight is not None:  # which the residual holds the root of once more
+        carried = carried / np.sqrt(effect.weight)
     total = float(carried.sum())
     columns = (
         (t != 0).astype(np.float64), effect.influence, effect.leverage, carried / total if total > 0 else carried,
@@ -89,8 +97,12 @@ def sums_of(effect: Effect, ways: Mapping[str, Codes]) -> dict[str, Sums]:
     for kind, codes in ways.items():
         rows = np.bincount(codes).astype(np.float64)
         present = rows > 0
-        sums = (np.bincount(codes, weights=column)[present] for column in columns)
-        out[kind] = Sums(kind, len(t), rows[present], *sums)
+        counted, influence, leverage, share, *rest = (
+            np.bincount(codes, weights=column)[present].astype(np.float64) for column in columns
+        )
+        alike = rows[present] / len(t)
+        moved = alike if effect.pseudo is not None else 0.5 * (share + alike)
+        out[kind] = Sums(kind, len(t), rows[present], counted, influence, leverage, share, moved, *rest)
     return out
 
 
@@ -127,3 +139,18 @@ def clustered_error(effect: Effect, sums: Mapping[str, Sums], pair: Codes | None
         groups = int(np.count_nonzero(np.bincount(pair)))
         total = max(parts[0] + parts[1] - float(both @ both) * groups / max(groups - 1, 1), max(parts))
     return float(np.sqrt(total)) / n
+
+
+def variance_parts(effect: Effect, sums: Mapping[str, Sums], se: float) -> dict[str, float]:
+    """Return the shares of a squared standard error that come from items, users and the exposures themselves.
+
+    More exposures of the same items make the last of them smaller, and none of the others.
+    """
+    if not se > 0:
+        return {}
+    whole = (se * len(effect.influence)) ** 2
+    rows = float(effect.influence @ effect.influence)
+    parts = {kind: max(s.variance - rows, 0.0) for kind, s in sums.items()}
+    parts["exposures"] = max(whole - sum(parts.values()), 0.0)
+    total = sum(parts.values())
+    return {kind: float(f"{part / total:.4g}") for kind, part in parts.items()}

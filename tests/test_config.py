@@ -91,6 +91,10 @@ MISTAKES = {
     "seed a text": (BASE + '[study]\nseed = "7"\n', r"'study\.seed' must be a whole number, got '7'"),
     "seed negative": (BASE + "[study]\nseed = -1\n", r"'study\.seed' must be at least 0, got -1"),
     "rate too large": (BASE + "[validation]\nfdr = 5\n", r"'validation\.fdr' must be less than 1, got 5"),
+    "unknown multiplicity": (
+        BASE + '[validation]\nmultiplicity = "bonferroni"\n',
+        r"'validation\.multiplicity' must be one of 'bh', 'by', got 'bonferroni'",
+    ),
     "rate a truth value": (BASE + "[validation]\nfdr = true\n", r"'validation\.fdr' must be a number, got true"),
     "nan": (BASE + "[validation]\nsmallest_effect = nan\n", r"'validation\.smallest_effect' must be a finite number"),
     "truth value a number": (BASE + "[llm]\nallow_remote = 1\n", r"'llm\.allow_remote' must be true or false, got 1"),

@@ -244,7 +244,9 @@ class ValidationConfig(_Section):
     """`[validation]`: what counts as evidence."""
 
     fdr: Annotated[Number, Field(gt=0, lt=1)] = 0.05
-    """Benjamini-Hochberg level over all tested edges of the run"""
+    """false discovery rate over all tested edges of the run"""
+    multiplicity: Literal["bh", "by"] = "bh"
+    """"bh" (Benjamini-Hochberg) or "by" (Benjamini-Yekutieli: holds however tests depend, finds less)"""
     smallest_effect: Annotated[Number, Field(ge=0)] = 0.0
     """smallest effect of interest, in outcome units, for equivalence"""
     scope: Literal["items like these", "these items"] = "items like these"

@@ -177,7 +177,14 @@ def validate(
     estimates = [e for e in ledger.estimates(data.fingerprint, settings_key) if e.contrast.edge in tested]
     v = data.config.validation
     language = data.config.study.language
-    judgements = judge(estimates, known, fdr=v.fdr, smallest_effect=v.smallest_effect, language=language)
+    judgements = judge(
+        estimates,
+        known,
+        fdr=v.fdr,
+        smallest_effect=v.smallest_effect,
+        multiplicity=v.multiplicity,
+        language=language,
+    )
     ledger.add_verdicts(
         _set_id(data, settings_key, judgements),
         judgements,

@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from whyrank.edge import Contrast, Edge, Hypothesis
-from whyrank.estimators.estimate import VERDICT_COLUMNS
+from whyrank.estimators.estimate import VERDICT_COLUMNS, Together
 from whyrank.estimators.judge import judge
-from whyrank.estimators.multiplicity import benjamini_hochberg
+from whyrank.estimators.multiplicity import (
+    Multiplicity,
+    benjamini_hochberg,
+    benjamini_yekutieli,
+    edge_q_values,
+    q_values,
+)
 from whyrank.estimators.verdict import decide
 from whyrank.estimators.words import Language
 
@@ -37,6 +43,14 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any], str, str, str]] = [
     ("validated as claimed", {}, {"claimed_sign": "+"}, "validated", "raises it", "提高结果"),
     ("validated downwards", DOWN, {"claimed_sign": "-"}, "validated", "lowers it", "降低结果"),
     ("confounded", WIDE, {"q_value": 0.7}, "refuted", "looks like +0.25, but adjusting for", "未调整时看似 +0.25"),
+    (
+        "confounded out of reach",
+        WIDE | {"failing": ("overlap", 0.2)},
+        {"q_value": 0.7},
+        "inconclusive",
+        "can't be told from zero what overlap says",
+        "无法与零区分 what overlap says",
+    ),
     ("too little", WIDE | {"naive": 0.02}, {"q_value": 0.7}, "inconclusive", "can't be told from zero", "无法与零区分"),
     ("many tests", {"p_value": 0.02}, {"q_value": 0.2}, "inconclusive", "p = 0.02 alone, but q", "单独检验 p = 0.02"),
 ]  # fmt: skip
@@ -77,9 +91,22 @@ def test_the_order_of_the_lines(lab: Lab) -> None:
     assert [reasons[0].startswith(start) for (_, reasons), start in zip(seen, starts, strict=True)] == [True] * 6
 
 
-def test_these_items_need_no_ten(lab: Lab) -> None:
-    few = lab.made(smaller_arm=3, scope="these items")
-    assert decide(few, q_value=0.01, claimed_sign="", fdr=0.05, smallest_effect=0.0)[0] == "validated"
+def test_these_items_need_ten_users(lab: Lab) -> None:
+    """Three items may carry it, if that is all that is spoken of; two users may not."""
+    options: dict[str, Any] = {"q_value": 0.01, "claimed_sign": "", "fdr": 0.05, "smallest_effect": 0.0}
+    verdict, reasons = decide(lab.made(smaller_arm=2, scope="these items"), **options)
+    assert verdict == "inconclusive"
+    assert "only 2 users carry it" in reasons[0]
+    draw = np.random.default_rng(1)
+    item, user = draw.integers(0, 6, 4_000), draw.integers(0, 80, 4_000)
+    y = 0.5 * (item < 3) + 0.5 * (user < 2) + draw.normal(size=4_000)
+    columns = {"few": np.arange(80) < 2}, {"three": np.arange(6) < 3}, {"user": user, "item": item, "y": y}
+    these = lab.study(*columns, scope="these items")
+    three, few = lab.verdicts(these, "items.three -> events.y", "users.few -> events.y")
+    assert (three.verdict, three.estimate.smaller_arm) == ("validated", 80)
+    assert (few.verdict, few.estimate.smaller_arm) == ("inconclusive", 2)
+    assert "only 2 users carry it" in few.reasons[0]
+    assert lab.estimate(lab.study(*columns), "items.three -> events.y").smaller_arm == 3
 
 
 def test_a_gate_that_does_not_apply_is_no_failure(lab: Lab) -> None:
@@ -101,6 +128,35 @@ def test_what_it_takes(lab: Lab) -> None:
     assert "over 1,000 times as many" in decide(tiny, q_value=0.7, claimed_sign="", fdr=0.05, smallest_effect=0.0)[1][2]
 
 
+@pytest.mark.parametrize(
+    ("variance", "said"),
+    [
+        ({"items": 0.9, "users": 0.06, "exposures": 0.04}, ("about 220 items (there are 100)", "the same items would")),
+        ({"items": 0.05, "users": 0.05, "exposures": 0.9}, ("about 22,000 exposures (there are 10,000)",)),
+        ({"items": 0.1, "users": 0.7, "exposures": 0.2}, ("about 1,700 users (there are 500)",)),
+        ({"items": 0.4, "users": 0.3, "exposures": 0.3}, ("2 times as many items, users and exposures",)),
+    ],
+)
+def test_more_of_what_dominates_the_error(lab: Lab, variance: dict[str, float], said: tuple[str, ...]) -> None:
+    """To find an effect of .04 where one of .056 can be found, half of the variance has to go."""
+    estimate = lab.made(**WIDE, naive_significant=False, variance=variance)
+    _, reasons = decide(estimate, q_value=0.7, claimed_sign="", fdr=0.05, smallest_effect=0.0396)
+    assert len(reasons) == 2 + len(said)
+    for sentence, expected in zip(reasons[2:], said, strict=True):
+        assert expected in sentence
+
+
+def test_levels_are_looked_at_together(lab: Lab) -> None:
+    options: dict[str, Any] = {"q_value": 0.03, "claimed_sign": "", "fdr": 0.05, "smallest_effect": 0.0}
+    levels = lab.made(p_value=0.02, together=Together(4, 0.06, -0.01, 0.41, 0.04))
+    verdict, reasons = decide(levels, edge_q_value=0.08, **options)
+    assert verdict == "inconclusive"
+    assert "p = 0.02 alone, but q = 0.08 once its 4 levels" in reasons[0]
+    verdict, reasons = decide(levels, edge_q_value=0.04, **options)
+    assert verdict == "validated"
+    assert "with all 4 levels looked at together the interval is -0.01 to +0.41" in reasons
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_benjamini_hochberg_is_scipys(p: list[float]) -> None:
@@ -110,6 +166,35 @@ def test_benjamini_hochberg_is_scipys(p: list[float]) -> None:
     padded = benjamini_hochberg(np.r_[np.nan, given_, np.nan])
     assert np.isnan(padded[[0, -1]]).all()
     assert padded[1:-1].tolist() == q.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_benjamini_yekutieli_is_scipys(p: list[float]) -> None:
+    given_ = np.array(p)
+    expected = stats.false_discovery_control(given_, method="by")
+    assert benjamini_yekutieli(given_) == pytest.approx(expected, rel=1e-12, abs=1e-300)
+    assert q_values(given_, "by") == pytest.approx(expected, rel=1e-12, abs=1e-300)
+    assert q_values(given_, "bh").tolist() == benjamini_hochberg(given_).tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 6)), min_size=1, max_size=25), st.sampled_from(["bh", "by"]))
+def test_q_values_over_edges(tests: list[tuple[float, int]], rule: Multiplicity) -> None:
+    """A contrast is found at a rate where its edge is selected and its own p-value is below the same threshold."""
+    p, edges = np.array([t[0] for t in tests]), [t[1] for t in tests]
+    q = edge_q_values(p, edges, rule)
+    best = {edge: min(v for v, e in tests if e == edge) for edge in edges}
+    if len(best) == len(p):
+        assert q == pytest.approx(q_values(p, rule), rel=1e-12)
+    m, smallest = len(best), np.sort(list(best.values()))
+    factor = 1.0 if rule == "bh" else float(np.sum(1 / np.arange(1, m + 1)))
+    for rate in (0.03, 0.2, 0.7):
+        selected = max((k for k in range(1, m + 1) if smallest[k - 1] <= rate * k / (m * factor)), default=0)
+        found = p <= rate * selected / (m * factor)
+        clear = np.abs(q - rate) > 1e-9
+        assert ((q <= rate) == found)[clear].all()
+    assert np.isnan(edge_q_values(np.array([np.nan]), ["a"])).all()
 
 
 def test_nothing_tested_is_nothing_found() -> None:

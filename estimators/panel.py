@@ -19,6 +19,7 @@ from whyrank.edge import Edge, Grain
 from whyrank.errors import InputError
 from whyrank.estimators.design import Codes, Columns, Design, Floats, Part
 from whyrank.estimators.encode import Encoded, encode
+from whyrank.estimators.tails import HEAVY_SHARE, TOP, top_share, winsorised
 from whyrank.estimators.weighting import Weighting, logged_weights
 from whyrank.estimators.words import say
 
@@ -75,6 +76,8 @@ class Panel:
     raw : each attribute's values at the level of its table, in its own units, or codes of its levels; and the table's
         row on each row of the panel (None: the same). See `values`.
     means : attribute name to the design columns that hold its mean in each item and user that it varies within.
+    many : attributes with levels too rare for a column: the level on each row, all levels kept, shape (n,).
+    within : for each of those, attribute name to the design columns that hold its mean in each of the levels.
     randomised : mask of rows whose item was drawn at random, or None.
     weighting : weights of the rows for causes that are an item's, if the log says how items were chosen; or None.
     warnings : what was done to the columns.
@@ -90,6 +93,8 @@ class Panel:
     blocks: dict[str, Block]
     raw: dict[str, tuple[Floats, Codes | None]] = field(repr=False)
     means: dict[str, Columns] = field(default_factory=dict)
+    many: dict[str, Codes] = field(default_factory=dict, repr=False)
+    within: dict[str, dict[str, Columns]] = field(default_factory=dict)
     randomised: npt.NDArray[np.bool_] | None = None
     weighting: Weighting | None = None
     warnings: tuple[str, ...] = ()
@@ -129,7 +134,7 @@ class Panel:
 
     def take(self, mask: npt.NDArray[np.bool_]) -> Panel:
         """Return the panel of the rows in `mask`; means are those of its own rows."""
-        own = len(self.design.parts) - (2 if self.means else 0)
+        own = len(self.design.parts) - (2 if self.means else 0) - len(self.within)
         return _with_means(
             replace(
                 self,
@@ -142,6 +147,8 @@ class Panel:
                     for name, (table, codes) in self.raw.items()
                 },
                 means={},
+                many={name: codes[mask] for name, codes in self.many.items()},
+                within={},
                 randomised=None if self.randomised is None else self.randomised[mask],
                 weighting=None,
             )
@@ -172,6 +179,9 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
         item = index if grain == "item" else None
         rows = {f"{grain}s": index}
         randomised = None
+    if scale == "mean" and len(y):
+        y, said = _tails(data, y)
+        warnings.extend(said)
     names = [name for name, a in data.attributes.items() if a.table in rows and a.role != "ignore" and name != outcome]
     parts: list[Part] = []
     blocks: dict[str, Block] = {}
@@ -203,11 +213,27 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
             Design(tuple(parts), len(y)),
             {name: blocks[name] for name in names if name in blocks},
             raw,
+            many={
+                name: _every_level(data, name, rows, keep) for name in names if name in blocks and blocks[name].pooled
+            },
             randomised=randomised,
             weighting=_weighting(data, keep) if grain == "exposure" else None,
             warnings=tuple(warnings),
         )
     )
+
+
+def _tails(data: StudyData, y: Floats) -> tuple[Floats, list[str]]:
+    """Return a numeric outcome, winsorised if the study asks for it, and what is to be said of its tails."""
+    language, quantile = data.config.study.language, data.config.validation.winsorise
+    said = []
+    y, cut = winsorised(y, quantile)
+    if cut:
+        said.append(say(language, "winsorised", count=cut, quantile=quantile))
+    share = top_share(y)
+    if share > HEAVY_SHARE:
+        said.append(say(language, "heavy tail", top=TOP, share=share))
+    return y, said
 
 
 def _weighting(data: StudyData, keep: npt.NDArray[np.bool_]) -> Weighting | None:
@@ -240,12 +266,25 @@ def _tables(
     yield None, wide
 
 
+def _every_level(data: StudyData, name: str, rows: dict[str, Codes | None], keep: npt.NDArray[np.bool_]) -> Codes:
+    """Return the level of an attribute on each row of a panel, the rare ones too; a missing value is one of its own."""
+    attribute = data.attributes[name]
+    column = getattr(data, attribute.table)[attribute.column]
+    if attribute.table == "events":
+        column = column[keep]
+    codes = pd.factorize(column, use_na_sentinel=False)[0].astype(np.int32)
+    where = rows[attribute.table]
+    return codes if where is None else codes[where]
+
+
 def _with_means(panel: Panel) -> Panel:
     """Add the mean of each attribute in every item and user that it varies within (Mundlak 1978).
 
     With the mean of a cause among the columns adjusted for, a comparison is one within items and users: what is lasting
-    in either, measured or not, no longer confounds it.
+    in either, measured or not, no longer confounds it. The same is done for the levels of an attribute that has too
+    many of them for a column each.
     """
+    panel = _with_level_means(panel)
     if panel.user is None or panel.item is None:
         return panel
     means: dict[str, list[Columns]] = {name: [] for name in panel.blocks}
@@ -261,6 +300,22 @@ def _with_means(panel: Panel) -> Panel:
         parts.append(Part(np.hstack(taken) if taken else np.zeros((len(found), 0), np.float32), codes))
     joined = {name: np.concatenate(columns) for name, columns in means.items() if columns}
     return replace(panel, design=panel.design.with_parts(parts), means=joined)
+
+
+def _with_level_means(panel: Panel) -> Panel:
+    parts, within, start = [], {}, panel.design.width
+    for many, codes in panel.many.items():
+        found = panel.design.means(codes)
+        wanted = [name for name in panel.blocks if name != many]
+        places: dict[str, Columns] = {}
+        for name in wanted:
+            width = len(panel.blocks[name].columns)
+            places[name] = np.arange(start, start + width)
+            start += width
+        taken = [found[:, panel.blocks[name].columns] for name in wanted]
+        parts.append(Part(np.hstack(taken) if taken else np.zeros((len(found), 0), np.float32), codes))
+        within[many] = places
+    return replace(panel, design=panel.design.with_parts(parts), within=within)
 
 
 def _event_outcome(data: StudyData, outcome: str) -> tuple[Floats, str, npt.NDArray[np.bool_]]:

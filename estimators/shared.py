@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from whyrank.estimators.design import Codes, Columns, Floats
 from whyrank.estimators.folded import Folded, make_folds
 from whyrank.estimators.nuisance import MIN_TREE_CLUSTERS, Nuisance, fit_nuisance
 from whyrank.estimators.panel import Panel
+from whyrank.estimators.sensitivity import BENCHMARK_ROWS, Benchmarks
 
 __all__ = ["SharedNuisances"]
 
@@ -35,6 +37,14 @@ class SharedNuisances:
     n_folds: int = 5
     _folded: dict[str, Folded] = field(default_factory=dict)
     _outcomes: dict[tuple[str, bytes], Nuisance] = field(default_factory=dict)
+    _benchmarks: dict[tuple[str, ...], Benchmarks] = field(default_factory=dict)
+
+    @cached_property
+    def drawn(self) -> SharedNuisances:
+        """The nuisances of the rows whose item was drawn at random."""
+        if self.panel.randomised is None:
+            raise ValueError("no row of this panel was drawn at random")
+        return SharedNuisances(self.panel.take(self.panel.randomised), self.seed, self.n_folds)
 
     def rng(self, *what: str) -> np.random.Generator:
         """Return the generator that belongs to one named draw."""
@@ -62,15 +72,25 @@ class SharedNuisances:
             parts.append(np.array(others, np.intp))
         if self.identities(cause):
             parts.append(self.panel.means[cause])
+        parts.extend(self.panel.within[many][cause] for many in self._many(names, cause))
         return np.sort(np.concatenate(parts))
+
+    def _many(self, names: tuple[str, ...], cause: str) -> list[str]:
+        """Return the named attributes of many levels in each of which a cause is compared.
+
+        Where it is compared within each user or item, it is within each level of what is theirs.
+        """
+        same = self.identities(cause)
+        return [n for n in names if n in self.panel.within and n != cause and n.split(".", 1)[0] not in same]
 
     def alike(self, names: tuple[str, ...], cause: str) -> Columns:
         """Return the means of all named attributes of the cause's table, so that its causes share an outcome model."""
-        if not self.identities(cause):
-            return np.zeros(0, np.intp)
         table = cause.split(".", 1)[0]
         wanted = (cause, *(name for name in names if name.startswith(f"{table}.")))
-        return np.concatenate([self.panel.means[name] for name in wanted if name in self.panel.means])
+        found = [self.panel.within[many][n] for many in self._many(names, cause) for n in wanted if n != many]
+        if self.identities(cause):
+            found += [self.panel.means[name] for name in wanted if name in self.panel.means]
+        return np.concatenate(found) if found else np.zeros(0, np.intp)
 
     def determined(self, cause: str, values: Floats, columns: Columns) -> bool:
         """Whether the adjustment columns of the cause's own table fix its values exactly, as a linear combination.
@@ -130,12 +150,15 @@ class SharedNuisances:
     def identities(self, cause: str) -> tuple[str, ...]:
         """Return the tables in each of whose rows a cause is compared: those that it varies within.
 
-        Where the item was drawn at random, users can't have confounded what is an item's: nothing need be taken out.
+        Where the item was drawn at random, or rows are weighted as if it had been, users can't have confounded what is
+        an item's: nothing need be taken out.
         """
         kind, _ = self.assigned(cause)
         if self.panel.user is None or self.panel.item is None:
             return ()
-        if kind == "items" and self.panel.randomised is not None and self.panel.randomised.all():
+        drawn = self.panel.randomised is not None and self.panel.randomised.all()
+        weighted = self.panel.weighting is not None and self.panel.weighting.design
+        if kind == "items" and (drawn or weighted):
             return ()
         return tuple(table for table in ("items", "users") if table != kind)
 
@@ -144,8 +167,25 @@ class SharedNuisances:
         codes = {"items": self.panel.item, "users": self.panel.user}
         return tuple(found for table in self.identities(cause) if (found := codes[table]) is not None)
 
+    def _levels(self, cause: str, columns: Columns) -> tuple[Codes, ...]:
+        """Return the levels of attributes with too many of them for a column each, where they are adjusted for."""
+        inside = {many: places.get(cause) for many, places in self.panel.within.items()}
+        return tuple(self.panel.many[n] for n, own in inside.items() if own is not None and np.isin(own, columns).all())
+
+    def benchmarks(self, cause: str) -> Benchmarks:
+        """Return the strengths of the panel's columns, compared within what the cause is compared within."""
+        same = self.identities(cause)
+        if same not in self._benchmarks:
+            n = self.panel.n
+            rows = np.arange(n)
+            if n > BENCHMARK_ROWS:
+                rows = np.sort(self.rng("benchmarks").choice(n, BENCHMARK_ROWS, replace=False))
+            codes = tuple(codes[rows] for codes in self.intercepts(cause))
+            self._benchmarks[same] = Benchmarks.of(self.panel.design.rows(rows), self.panel.y[rows], codes)
+        return self._benchmarks[same]
+
     def penalty(self, columns: Columns) -> Floats:
-        """Return the ridge penalty of each column: half a cluster's worth of rows of its table (two for a curve); of means, 1."""
+        """Return the ridge penalty of each column: half a cluster of its table (a curve: two); of means, 1 row."""
         out = np.ones(self.panel.design.width)
         for name, block in self.panel.blocks.items():
             _, codes = self.panel.cluster_of(name)
@@ -173,7 +213,7 @@ class SharedNuisances:
                 self.folded(cause),
                 columns,
                 penalty=self.penalty(columns),
-                intercepts=self.intercepts(cause) if with_cause else (),
+                intercepts=(*self.intercepts(cause), *self._levels(cause, columns)) if with_cause else (),
                 trees=(with_cause or self.many(cause)) and self.panel.n >= 1_000,
                 seed=self.draw("outcome", kind),
             )
@@ -191,7 +231,7 @@ class SharedNuisances:
             self.folded(cause),
             columns,
             penalty=self.penalty(columns),
-            intercepts=self.intercepts(cause) if probability else (),
+            intercepts=(*self.intercepts(cause), *self._levels(cause, columns)) if probability else (),
             probability=probability,
             trees=self.many(cause) and self.panel.n >= 1_000,
             seed=self.draw("treatment", cause, name),

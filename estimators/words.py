@@ -205,6 +205,10 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "no measured column to compare with (robustness value {value:.1%})",
         "没有可比较的已测列（稳健值 {value:.1%}）",
     ),
+    "negative control": (
+        "on {name}, which it can't affect, it comes out as {estimate:+.2g} ({low:+.2g} to {high:+.2g})",
+        "对它不可能影响的 {name}，估计为 {estimate:+.2g}（{low:+.2g} 至 {high:+.2g}）",
+    ),
     "e value": (", E-value {value:.2f}", "，E 值 {value:.2f}"),
     "e value of a step": (
         ", E-value {value:.2f} for one standard deviation of the cause",
@@ -218,6 +222,14 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     ),
     # warnings
     "pooled": ("{count} rare levels of {name} are pooled", "{name} 的 {count} 个罕见水平已合并"),
+    "heavy tail": (
+        "{top:.0%} of the rows carry {share:.0%} of the outcome: its mean, and what moves it, hang on few of them",
+        "{top:.0%} 的行占结果的 {share:.0%}：其均值及影响因素取决于少数几行",
+    ),
+    "winsorised": (
+        "{count:,} outcomes beyond the {quantile:.2%} quantile are set to it, so this is not the effect on their mean",
+        "{count:,} 个超出 {quantile:.2%} 分位数的结果被设为该分位数，因此这不是对其均值的效应",
+    ),
     "descendants": (
         "not adjusted for, because declared to follow from the cause: {names}",
         "未调整，因为已声明它们是该原因的后果：{names}",

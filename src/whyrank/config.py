@@ -251,6 +251,8 @@ class ValidationConfig(_Section):
     """smallest effect of interest, in outcome units, for equivalence"""
     scope: Literal["items like these", "these items"] = "items like these"
     """"items like these" (a sample of items) or "these items\""""
+    winsorise: Annotated[Number, Field(ge=0.5, le=1)] = 1.0
+    """numeric outcomes beyond this quantile, on either side, count as the quantile; 1.0 leaves them as they are"""
     audit: StrictBool = True
     """validated edges are run through DoWhy's own estimator and refuters once more"""
 

@@ -58,6 +58,7 @@ class Lab:
         kind: str = "exposures",
         propensity: str | None = None,
         propensity_kind: str = "logged",
+        winsorise: float = 1.0,
     ) -> StudyData:
         """Build a study from columns; `events` holds `user`, `item` and the outcomes, the rest is context.
 
@@ -108,7 +109,7 @@ class Lab:
                     {"edges": tuple(graph), "forbidden": tuple(forbidden), "unmeasured": tuple(unmeasured)}
                 ),
                 "validation": ValidationConfig.model_validate(
-                    {"scope": scope, "audit": audit, "smallest_effect": smallest_effect}
+                    {"scope": scope, "audit": audit, "smallest_effect": smallest_effect, "winsorise": winsorise}
                 ),
             }
         )

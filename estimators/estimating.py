@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,16 +11,21 @@ from threadpoolctl import threadpool_limits
 
 from whyrank.datasets.study_data import StudyData
 from whyrank.edge import Contrast, Edge
+from whyrank.estimators.bootstrap import Inference
 from whyrank.estimators.choosing import estimate_choices
 from whyrank.estimators.combination import never_together
 from whyrank.estimators.contrasts import Arm, arms, base_contrasts, with_modifier
+from whyrank.estimators.controls import Controls
 from whyrank.estimators.design import Columns, Floats
 from whyrank.estimators.effects import Effect, aipw, blocked_effect, partialling_out
-from whyrank.estimators.estimate import Estimate
-from whyrank.estimators.evidence import gather, nothing_to_compare, standard_error
+from whyrank.estimators.estimate import Check, Estimate
+from whyrank.estimators.evidence import gather, inference, nothing_to_compare, standard_error
 from whyrank.estimators.identify import Identification, identify
 from whyrank.estimators.panel import Panel, build_panel, grain_of
+from whyrank.estimators.selection import Selection, select
 from whyrank.estimators.shared import SharedNuisances
+from whyrank.estimators.together import Evidence, look_together
+from whyrank.estimators.words import say
 
 __all__ = ["estimate_edges"]
 
@@ -60,12 +65,14 @@ def estimate_edges(
         chosen = [edge for edge in wanted if grain_of(edge) == "exposure"]
         yield from estimate_choices(data, chosen, progress=progress)
         wanted = [edge for edge in wanted if grain_of(edge) != "exposure"]
-    known: tuple[tuple[str, str], SharedNuisances] | None = None
+    controls = Controls(data, lambda *given: _control(data, *given))
+    known: tuple[tuple[str, str], SharedNuisances, Selection | None] | None = None
     for group in _by_cause(wanted):
         place = grain_of(group[0]), group[0].effect
         if known is None or known[0] != place:
-            known = place, SharedNuisances(build_panel(data, group[0].effect, place[0]), data.config.study.seed)
-        yield from _estimate_cause(data, known[1], group, progress)
+            shared = SharedNuisances(build_panel(data, group[0].effect, place[0]), data.config.study.seed)
+            known = place, shared, select(data, shared)
+        yield from _estimate_cause(data, known[1], known[2], controls, group, progress)
 
 
 def _by_cause(edges: Sequence[Edge]) -> Iterator[list[Edge]]:
@@ -79,8 +86,29 @@ def _by_cause(edges: Sequence[Edge]) -> Iterator[list[Edge]]:
         yield group
 
 
+@dataclass(frozen=True)
+class _Working:
+    """One arm's effect, the rows it was estimated on, the arm there, and what is to be said of other rows.
+
+    `all_rows`, `slice_check`, `controls` and `note` are as in `gather`.
+    """
+
+    effect: Effect
+    shared: SharedNuisances
+    arm: Arm
+    all_rows: float | None = None
+    slice_check: Check | None = None
+    controls: tuple[Check, ...] = ()
+    note: str = ""
+
+
 def _estimate_cause(
-    data: StudyData, shared: SharedNuisances, edges: Sequence[Edge], progress: Callable[[Edge], None] | None
+    data: StudyData,
+    shared: SharedNuisances,
+    selection: Selection | None,
+    controls: Controls,
+    edges: Sequence[Edge],
+    progress: Callable[[Edge], None] | None,
 ) -> Iterator[tuple[Edge, list[Estimate]]]:
     """Estimate all edges of one cause on one outcome: the cause's effect is computed once for all its modifiers."""
     panel, plain = shared.panel, Edge(edges[0].cause, edges[0].effect)
@@ -91,14 +119,17 @@ def _estimate_cause(
         return
     found = identify(data, plain, tuple(name for name in panel.blocks if name != plain.cause))
     with threadpool_limits(limits=1):
-        shown: dict[Edge, list[Estimate]] = {edge: [] for edge in edges}
+        shown: dict[Edge, list[Evidence]] = {edge: [] for edge in edges}
         for contrast, arm in base_contrasts(panel, plain):  # one level at a time: each holds five numbers a row
-            working = _effect(data, shared, plain, arm, found)
+            working = _effect(data, shared, selection, plain, arm, found)
+            if not working.effect.blocked:
+                working = replace(working, controls=controls.check(plain, arm.level))
             for edge in edges:
                 if progress and not shown[edge]:
                     progress(edge)
-                shown[edge].extend(_gathered(data, panel, edge, contrast, found, *working))
-    yield from shown.items()
+                shown[edge].extend(_gathered(data, panel, edge, contrast, found, working))
+    for edge, evidence in shown.items():
+        yield edge, look_together(evidence, shared.rng("together", str(edge)))
 
 
 def _gathered(
@@ -107,16 +138,25 @@ def _gathered(
     edge: Edge,
     contrast: Contrast,
     found: Identification,
-    effect: Effect,
-    where: SharedNuisances,
-    arm: Arm,
-    everywhere: float | None,
-) -> Iterator[Estimate]:
+    working: _Working,
+) -> Iterator[Evidence]:
     """Put the evidence beside one level's effect, by levels of the edge's modifier if it has one."""
+    effect, where, arm, everywhere = working.effect, working.shared, working.arm, working.all_rows
     if edge.modifier is None:
-        yield gather(data, where, contrast, effect, found, arm, all_rows=everywhere)
+        yield gather(
+            data,
+            where,
+            contrast,
+            effect,
+            found,
+            arm,
+            all_rows=everywhere,
+            slice_check=working.slice_check,
+            controls=working.controls,
+            note=working.note,
+        )
     elif not _compares(panel, edge.modifier):
-        yield nothing_to_compare(data, panel, edge, edge.modifier)
+        yield Evidence(nothing_to_compare(data, panel, edge, edge.modifier), {})
     else:
         for m in arms(where.panel, edge.modifier):
             named = with_modifier(contrast, edge.modifier, m)
@@ -129,9 +169,16 @@ def _compares(panel: Panel, name: str) -> bool:
 
 
 def _effect(
-    data: StudyData, shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification
-) -> tuple[Effect, SharedNuisances, Arm, float | None]:
+    data: StudyData,
+    shared: SharedNuisances,
+    selection: Selection | None,
+    edge: Edge,
+    arm: Arm,
+    found: Identification,
+) -> _Working:
     """Return one arm's effect, the rows it was estimated on, the arm there, and, if a slice, the effect on all rows.
+
+    With logged propensities all rows are used, and how the slice agrees with them is checked.
 
     A slice of exposures whose item was drawn at random closes every path into an attribute of the item, so it rescues
     what the columns can't identify; where both will do, it is preferred when it alone is precise enough, or when it
@@ -139,23 +186,62 @@ def _effect(
     """
     panel, drawn = shared.panel, shared.panel.randomised
     open_path = blocked_effect(panel.n, "none", 0.0, "open path")
+    if panel.weighting is not None and panel.weighting.design and edge.cause.startswith("items."):
+        if found.open_path and not found.rescuable:
+            return _Working(open_path, shared, arm)
+        return _weighted(data, shared, edge, arm, found)
+    sliced = drawn is not None and drawn.sum() >= _MIN_SLICE
+    if selection is not None and edge.cause.startswith("items.") and not found.open_path and not sliced:
+        plain, weighted = _on(shared, edge, arm, found), _on(selection.shared, edge, arm, found)
+        chosen, where, other = (
+            (plain, shared, weighted) if selection.power == 0 else (weighted, selection.shared, plain)
+        )
+        return _Working(chosen, where, arm, note=selection.note(other.estimate, data.config.study.language))
     everything = open_path if found.open_path else _on(shared, edge, arm, found)
-    if drawn is None or not edge.cause.startswith("items.") or drawn.sum() < _MIN_SLICE:
-        return everything, shared, arm, None
+    if drawn is None or not sliced or not edge.cause.startswith("items."):
+        return _Working(everything, shared, arm)
     if drawn.all():
-        return (_on(shared, edge, arm, found) if found.open_path else everything), shared, arm, None
+        return _Working((_on(shared, edge, arm, found) if found.open_path else everything), shared, arm)
     part = shared.drawn
     arm_there = next(a for a in arms(part.panel, edge.cause) if a.level == arm.level)
     on_slice = _on(part, edge, arm_there, found)
     if on_slice.blocked:
-        return everything, shared, arm, None
+        return _Working(everything, shared, arm)
     if everything.blocked:
-        return on_slice, part, arm_there, float("nan")
+        return _Working(on_slice, part, arm_there, float("nan"))
     slice_se, se = standard_error(data, part.panel, on_slice), standard_error(data, panel, everything)
     contradicts = abs(on_slice.estimate - everything.estimate) > _CONTRADICTION * float(np.hypot(slice_se, se))
     if slice_se <= _SLICE_SHARE * se or contradicts:
-        return on_slice, part, arm_there, everything.estimate
-    return everything, shared, arm, None
+        return _Working(on_slice, part, arm_there, everything.estimate)
+    return _Working(everything, shared, arm)
+
+
+def _weighted(data: StudyData, shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) -> _Working:
+    """Estimate one arm's effect on all rows, weighted as if items had been drawn at random; compare the slice."""
+    panel, drawn = shared.panel, shared.panel.randomised
+    if found.open_path and found.rescue is not None:
+        found = replace(found, adjust=found.rescue)
+    effect = _on(shared, edge, arm, found)
+    if effect.blocked or drawn is None or drawn.all() or drawn.sum() < _MIN_SLICE:
+        return _Working(effect, shared, arm)
+    part = shared.drawn
+    there = [a for a in arms(part.panel, edge.cause) if a.level == arm.level]
+    on_slice = _on(part, edge, there[0], found) if there else blocked_effect(part.panel.n, "none", 0.0, "no overlap")
+    if on_slice.blocked:
+        return _Working(effect, shared, arm)
+    joint = float(np.hypot(standard_error(data, part.panel, on_slice), standard_error(data, panel, effect)))
+    apart = abs(on_slice.estimate - effect.estimate) / joint if joint > 0 else float("nan")
+    said = say(data.config.study.language, "slice agrees", rows=part.panel.n, slice=on_slice.estimate, apart=apart)
+    check = Check("randomised_rows", bool(apart <= _CONTRADICTION), apart, _CONTRADICTION, said)
+    return _Working(effect, shared, arm, slice_check=check)
+
+
+def _control(
+    data: StudyData, shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification
+) -> tuple[Effect, Inference]:
+    """Estimate one arm's effect on an outcome that it can't affect, as any other."""
+    working = _effect(data, shared, None, edge, arm, found)
+    return working.effect, inference(data, working.shared, working.effect)
 
 
 def _on(shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) -> Effect:
@@ -176,7 +262,8 @@ def _on(shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) ->
         t_hat = shared.treatment(cause, z, adjust, probability=False, name="unit").fitted
         y_hat = shared.outcome(cause, adjust, with_cause=False).fitted
         t_residual = np.where(known, (z - t_hat) * spread, 0.0)
-        return partialling_out(np.where(known, panel.y - y_hat, 0.0), t_residual, spread**2 * float(known.mean()))
+        y_residual = np.where(known, panel.y - y_hat, 0.0)
+        return partialling_out(y_residual, t_residual, spread**2 * float(known.mean()), shared.weights(cause))
     if not (arm.rows.any() and arm.reference.any()):
         return blocked_effect(panel.n, "AIPW", 0.0, "no overlap")
     own = np.setdiff1d(panel.blocks[cause].columns, adjust)
@@ -194,7 +281,8 @@ def _on(shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) ->
         e_arm, e_ref = e_arm / total, e_ref / total
     reach, apart = never_together(panel, cause, arm, found.adjust)
     e_arm, e_ref = np.where(reach, e_arm, 0.0), np.where(reach, e_ref, 0.0)
-    return replace(aipw(panel.y, arm.rows, arm.reference, e_arm, e_ref, mu_arm, mu_ref), apart=apart)
+    weight = shared.weights(cause)
+    return replace(aipw(panel.y, arm.rows, arm.reference, e_arm, e_ref, mu_arm, mu_ref, weight), apart=apart)
 
 
 def _propensity(shared: SharedNuisances, cause: str, rows: npt.NDArray[np.bool_], adjust: Columns, name: str) -> Floats:

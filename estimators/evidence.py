@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from whyrank.datasets.study_data import StudyData
 from whyrank.edge import Contrast, Edge
-from whyrank.estimators import gates
-from whyrank.estimators.audit import audit
-from whyrank.estimators.clusters import effective_clusters, t_interval, two_way_se
+from whyrank.estimators.bootstrap import Inference, infer, random_signs, two_sided
+from whyrank.estimators.combination import Apart
 from whyrank.estimators.contrasts import Arm
 from whyrank.estimators.effects import Effect, modified, naive_levels, naive_numeric
 from whyrank.estimators.estimate import Check, Estimate
 from whyrank.estimators.identify import Identification
-from whyrank.estimators.panel import Codes, Floats, Panel
+from whyrank.estimators.panel import Codes, Panel
+from whyrank.estimators.sensitivity import robustness_value
 from whyrank.estimators.shared import SharedNuisances
+from whyrank.estimators.sums import clustered_error, sums_of, variance_parts
+from whyrank.estimators.together import Evidence
+from whyrank.estimators.trials import try_audit, try_gates
 from whyrank.estimators.words import Language, say
 
-__all__ = ["gather", "nothing_to_compare", "standard_error"]
+__all__ = ["gather", "inference", "nothing_to_compare", "standard_error"]
 
 
 def gather(
@@ -30,7 +36,10 @@ def gather(
     *,
     modifier: Arm | None = None,
     all_rows: float | None = None,
-) -> Estimate:
+    slice_check: Check | None = None,
+    controls: tuple[Check, ...] = (),
+    note: str = "",
+) -> Evidence:
     """Put everything that a verdict needs beside an effect.
 
     Parameters
@@ -41,34 +50,51 @@ def gather(
     found : its identification.
     arm, modifier : the levels compared, of the cause and of the modifier.
     all_rows : if the rows are a randomised slice, the effect on all rows (NaN if it can't be identified there).
+    slice_check : if all rows are weighted by logged propensities, how a randomised slice agrees with them.
+    controls : its effects on outcomes that the cause can't affect.
+    note : one more warning.
     """
     panel, language = shared.panel, data.config.study.language
     base, naive = effect, _naive(panel, arm)
     if modifier is not None:
         effect = modified(effect, modifier.values, numeric=modifier.numeric)
         naive = modified(naive, modifier.values, numeric=modifier.numeric)
-    warnings = _warnings(data, panel, found, language)
+    warnings = _warnings(data, panel, contrast.edge.cause, found, language)
+    if note:
+        warnings = (*warnings, note)
+    apart = _apart(contrast.edge.cause, base.apart, language)
     if all_rows is not None:
         slice_of = "slice" if np.isfinite(all_rows) else "slice alone"
         warnings = (*warnings, say(language, slice_of, rows=panel.n, other=all_rows))
     if effect.blocked:
         why = say(language, effect.blocked, path=found.open_path, name=contrast.edge.cause)
-        return _blocked(data, panel, contrast, why, effect.overlap, found.adjust, warnings)
+        why = say(language, "namely", what=why, which=apart) if apart else why
+        return Evidence(_blocked(data, panel, contrast, why, effect.overlap, found.adjust, warnings), {})
     ways = _ways(data, panel)
-    se = standard_error(data, panel, effect)
-    rest = effect.y_residual - np.nan_to_num(base.estimate) * effect.t_residual
-    worth = [effective_clusters(effect.leverage, rest, codes) for codes in ways.values()]
-    dof = max(min(worth or [effect.ess]) - 1.0, 1.0)
-    low, high, p = t_interval(effect.estimate, se, dof)
+    kind, codes = shared.assigned(contrast.edge.cause)
+    sums = sums_of(effect, ways | ({kind: codes} if kind != "rows" or not ways else {}))
+    errors = {way: sums[way] for way in ways}
+    se = clustered_error(effect, errors, panel.pair if len(ways) == 2 else None)
+    signs = random_signs(shared.seed)
+    told = infer(effect.estimate, se, errors, rows=effect.ess, signs=signs)
     naive_se = float("nan") if naive.blocked else standard_error(data, panel, naive)
     checks: tuple[Check, ...] = ()
-    if np.isfinite(p):
-        checks = _gates(shared, contrast, base, effect, found, se, ways, modifier, language)
+    if np.isfinite(told.p):
+        checks = try_gates(shared, contrast, base, effect, found, told, sums, modifier, language)
+        if apart:
+            named = [
+                replace(c, detail=say(language, "namely", what=c.detail, which=apart)) if c.name == "overlap" else c
+                for c in checks
+            ]
+            checks, warnings = tuple(named), (*warnings, apart)
+        if slice_check is not None:
+            checks = (*checks, slice_check)
+        checks = (*checks, *controls)
         v = data.config.validation
-        if v.audit and modifier is None and p <= v.fdr and all(check.passed is not False for check in checks):
-            checks = (*checks, _audit(shared, contrast, arm, effect, found, se, language))
+        if v.audit and modifier is None and told.p <= v.fdr and all(check.passed is not False for check in checks):
+            checks = (*checks, try_audit(shared, contrast, arm, effect, found, se, language))
     drawn = panel.randomised is not None and bool(panel.randomised.all())
-    return Estimate(
+    estimate = Estimate(
         contrast=contrast,
         grain=panel.grain,
         population="randomised rows" if drawn else effect.population,
@@ -76,25 +102,30 @@ def gather(
         scope=data.config.validation.scope,
         estimate=effect.estimate,
         se=se,
-        ci_low=low,
-        ci_high=high,
+        ci_low=told.low,
+        ci_high=told.high,
         naive=naive.estimate,
-        naive_significant=_differs(naive, naive_se, ways),
-        p_value=p,
-        dof=dof,
+        naive_significant=bool(two_sided(naive.estimate / naive_se, told.dof) < 0.05) if naive_se > 0 else False,
+        p_value=told.p,
+        dof=told.dof,
         n=panel.n,
         n_users=_distinct(panel.user),
         n_items=_distinct(panel.item),
         ess=effect.ess,
         clusters=", ".join(ways) or "rows",
         overlap=effect.overlap,
-        robustness_value=gates.robustness_value(effect) if modifier is None else float("nan"),
+        robustness_value=robustness_value(effect) if modifier is None else float("nan"),
         adjusted_for=(*found.adjust, *shared.identities(contrast.edge.cause)),
         estimator=effect.estimator,
-        smaller_arm=_smaller_arm(panel, contrast.edge, arm, modifier),
+        smaller_arm=_smaller_arm(
+            panel, contrast.edge, arm, modifier, any_items=data.config.validation.scope == "items like these"
+        ),
         warnings=warnings,
         checks=checks,
+        inference=told.method,
+        variance=variance_parts(effect, errors, se),
     )
+    return Evidence(estimate, errors)
 
 
 def nothing_to_compare(data: StudyData, panel: Panel, edge: Edge, name: str) -> Estimate:
@@ -103,16 +134,30 @@ def nothing_to_compare(data: StudyData, panel: Panel, edge: Edge, name: str) -> 
     return _blocked(data, panel, Contrast(edge), why, 0.0, (), panel.warnings)
 
 
-def _differs(naive: Effect, se: float, ways: dict[str, Codes]) -> bool:
-    """Whether an unadjusted contrast differs from zero at 5 %, with its own effective clusters."""
-    worth = [effective_clusters(naive.leverage, naive.influence, codes) for codes in ways.values()]
-    return bool(t_interval(naive.estimate, se, max(min(worth or [naive.ess]) - 1.0, 1.0))[2] < 0.05)
+def _apart(cause: str, apart: Sequence[Apart], language: Language) -> str:
+    """Name levels that never occur together, the first few of them."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for one in apart:
+        said.setdefault((one.level, one.name), []).append(one.other)
+    shown = [
+        say(language, "never together", cause=cause, level=level, name=name, others=", ".join(others))
+        for (level, name), others in list(said.items())[:3]
+    ]
+    return ", ".join(shown)
+
+
+def inference(data: StudyData, shared: SharedNuisances, effect: Effect) -> Inference:
+    """Return how sure an effect is, with the clusters that the study's scope asks for."""
+    ways = _ways(data, shared.panel)
+    sums = sums_of(effect, ways)
+    se = clustered_error(effect, sums, shared.panel.pair if len(ways) == 2 else None)
+    return infer(effect.estimate, se, sums, rows=effect.ess, signs=random_signs(shared.seed))
 
 
 def standard_error(data: StudyData, panel: Panel, effect: Effect) -> float:
     """Return the standard error of an effect with the clusters that the study's scope asks for."""
     ways = _ways(data, panel)
-    return two_way_se(effect.influence, tuple(ways.values()), panel.pair if len(ways) == 2 else None)
+    return clustered_error(effect, sums_of(effect, ways), panel.pair if len(ways) == 2 else None)
 
 
 def _ways(data: StudyData, panel: Panel) -> dict[str, Codes]:
@@ -125,85 +170,36 @@ def _ways(data: StudyData, panel: Panel) -> dict[str, Codes]:
     return ways
 
 
-def _warnings(data: StudyData, panel: Panel, found: Identification, language: Language) -> tuple[str, ...]:
+def _warnings(data: StudyData, panel: Panel, cause: str, found: Identification, language: Language) -> tuple[str, ...]:
     said = list(panel.warnings)
     if found.excluded:
         said.append(say(language, "descendants", names=", ".join(found.excluded)))
     if data.config.validation.scope == "these items":
         said.append(say(language, "these items"))
     if data.config.events.propensity and panel.grain == "exposure":
-        said.append(say(language, f"{data.config.events.propensity_kind} propensity"))
+        said.extend(_about_propensities(data, panel, cause, found, language))
     return tuple(said)
 
 
-def _gates(
-    shared: SharedNuisances,
-    contrast: Contrast,
-    base: Effect,
-    effect: Effect,
-    found: Identification,
-    se: float,
-    ways: dict[str, Codes],
-    modifier: Arm | None,
-    language: Language,
-) -> tuple[Check, ...]:
-    panel, cause = shared.panel, contrast.edge.cause
-    kind, codes = shared.assigned(cause)
-    rng = shared.rng("gates", contrast.label)
-    numeric = panel.blocks[cause].attribute.kind == "numeric"
-    checks = [gates.overlap(effect, numeric=numeric, language=language)]
-    if modifier is None:
-        within = panel.item if kind == "rows" else None
-        checks.append(gates.placebo(effect, codes, within, rng, language=language))
-        checks.append(gates.random_common_cause(effect, codes, se, rng, language=language))
-        adjust = shared.adjustment(found.adjust, cause, contrast.level)
-        named = {name: np.intersect1d(panel.blocks[name].every, adjust) for name in (*found.adjust, cause)}
-        place = {name: np.searchsorted(adjust, columns) for name, columns in named.items() if len(columns)}
-        target = _as_number(panel, cause, effect)
-        design = panel.design.rows(np.arange(panel.n), adjust)
-        same = shared.intercepts(cause)
-        checks.append(gates.sensitivity(effect, target, panel.y, design, place, same, language=language))
-    else:
-        _, moves = panel.cluster_of(contrast.edge.modifier or "")
-        checks.append(
-            gates.modifier_placebo(
-                base, effect, modifier.values, moves, rng, numeric=modifier.numeric, language=language
-            )
-        )
-    checks.append(gates.subset(effect, codes, rng, language=language))
-    checks.append(gates.leave_one_out(effect, ways, language=language))
-    return tuple(checks)
-
-
-def _audit(
-    shared: SharedNuisances,
-    contrast: Contrast,
-    arm: Arm,
-    effect: Effect,
-    found: Identification,
-    se: float,
-    language: Language,
-) -> Check:
-    return audit(
-        effect,
-        np.nan_to_num(arm.values),
-        shared.panel.y,
-        shared.panel.design.rows(
-            np.arange(shared.panel.n), shared.adjustment(found.adjust, contrast.edge.cause, contrast.level)
-        ),
-        shared.intercepts(contrast.edge.cause),
-        se=se,
-        discrete=not arm.numeric,
-        rng=shared.rng("audit", contrast.label),
-        language=language,
-    )
-
-
-def _as_number(panel: Panel, cause: str, effect: Effect) -> Floats:
-    """Return the cause as one number per row, as the sensitivity benchmark regresses it."""
-    if panel.blocks[cause].attribute.kind == "numeric":
-        return np.nan_to_num(panel.values(cause))
-    return (effect.t_residual > 0).astype(np.float64)
+def _about_propensities(
+    data: StudyData, panel: Panel, cause: str, found: Identification, language: Language
+) -> list[str]:
+    """Say what was made of the propensities."""
+    weighting = panel.weighting
+    if data.config.events.propensity_kind == "estimated":
+        return [] if cause.startswith("items.") else [say(language, "estimated propensity")]
+    if not cause.startswith("items."):
+        return [say(language, "propensity of items", name=cause)]
+    if weighting is None:  # the randomised slice
+        return []
+    said = [say(language, "logged propensity", ess=weighting.ess, share=weighting.ess / panel.n)]
+    if weighting.clipped:
+        said.append(say(language, "clipped", count=weighting.clipped, cap=weighting.cap, lost=weighting.lost))
+    if weighting.doubtful:
+        said.append(say(language, "weights off", total=1.0 / weighting.mean))
+    if found.open_path:
+        said.append(say(language, "closed by weights", path=found.open_path))
+    return said
 
 
 def _naive(panel: Panel, arm: Arm) -> Effect:
@@ -214,17 +210,23 @@ def _distinct(codes: Codes | None) -> int:
     return 0 if codes is None else len(np.unique(codes))
 
 
-def _smaller_arm(panel: Panel, edge: Edge, arm: Arm, modifier: Arm | None) -> int:
-    """Count the clusters in the smaller arm of the cause and, if there is one, of the modifier."""
-    counts = [_carriers(panel, edge.cause, arm)]
+def _smaller_arm(panel: Panel, edge: Edge, arm: Arm, modifier: Arm | None, *, any_items: bool) -> int:
+    """Count the clusters in the smaller arm of the cause and, if there is one, of the modifier.
+
+    If nothing is claimed of items beyond those in the log (`any_items` false), users are counted.
+    """
+    counts = [_carriers(panel, edge.cause, arm, any_items)]
     if modifier is not None and edge.modifier:
-        counts.append(_carriers(panel, edge.modifier, modifier))
+        counts.append(_carriers(panel, edge.modifier, modifier, any_items))
     return min(counts)
 
 
-def _carriers(panel: Panel, name: str, arm: Arm) -> int:
+def _carriers(panel: Panel, name: str, arm: Arm, any_items: bool) -> int:
     kind, codes = panel.cluster_of(name)
-    ways = [codes] if kind != "rows" else [c for c in (panel.user, panel.item) if c is not None] or [codes]
+    if panel.user is not None and not any_items:
+        ways = [panel.user]
+    else:
+        ways = [codes] if kind != "rows" else [c for c in (panel.user, panel.item) if c is not None] or [codes]
     sides = (arm.rows,) if arm.numeric else (arm.rows, arm.reference)
     return min(len(np.unique(way[rows])) for way in ways for rows in sides)
 

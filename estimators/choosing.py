@@ -20,7 +20,8 @@ from whyrank.estimators.effects import Effect
 from whyrank.estimators.encode import encode
 from whyrank.estimators.estimate import Check, Estimate
 from whyrank.estimators.identify import Identification, identify
-from whyrank.estimators.sums import Sums, clustered_error, sums_of
+from whyrank.estimators.sums import Sums, clustered_error, sums_of, variance_parts
+from whyrank.estimators.together import Evidence, look_together
 from whyrank.estimators.words import say
 
 __all__ = ["estimate_choices"]
@@ -47,10 +48,10 @@ def estimate_choices(
             progress(edge)
         if panel is None or panel.outcome != edge.effect:
             panel = build_choice_panel(data, edge.effect) if edge.effect in data.outcomes else None
-        yield edge, _estimates(data, panel, edge)
+        yield edge, look_together(_estimates(data, panel, edge), _rng(data, Contrast(edge)))
 
 
-def _estimates(data: StudyData, panel: ChoicePanel | None, edge: Edge) -> list[Estimate]:
+def _estimates(data: StudyData, panel: ChoicePanel | None, edge: Edge) -> list[Evidence]:
     language = data.config.study.language
     if panel is None:
         return [_blocked(data, None, Contrast(edge), say(language, "bought rows only", name=edge.effect))]
@@ -97,7 +98,7 @@ def _rng(data: StudyData, contrast: Contrast) -> np.random.Generator:
     return np.random.default_rng([data.config.study.seed, zlib.crc32(f"choice {contrast.label}".encode())])
 
 
-def _main(data: StudyData, panel: ChoicePanel, contrast: Contrast, arm: ChoiceArm, found: Identification) -> Estimate:
+def _main(data: StudyData, panel: ChoicePanel, contrast: Contrast, arm: ChoiceArm, found: Identification) -> Evidence:
     cause, language = contrast.edge.cause, data.config.study.language
     columns = panel.adjustment(cause, found.adjust)
     own = panel.places[cause]
@@ -124,7 +125,7 @@ def _main(data: StudyData, panel: ChoicePanel, contrast: Contrast, arm: ChoiceAr
             gates.leave_one_out(effect.estimate, sums, language=language),
         )
 
-    return _gather(data, panel, contrast, effect, naive, found, (panel.rows,), _carriers(panel.rows, arm), checks)
+    return _gather(data, panel, contrast, effect, naive, found, (panel.rows,), _carriers(data, panel.rows, arm), checks)
 
 
 def _all_columns(panel: ChoicePanel, name: str) -> npt.NDArray[np.intp]:
@@ -133,7 +134,7 @@ def _all_columns(panel: ChoicePanel, name: str) -> npt.NDArray[np.intp]:
 
 def _by_user(
     data: StudyData, panel: ChoicePanel, contrast: Contrast, arm: ChoiceArm, moved: ChoiceArm, found: Identification
-) -> Estimate:
+) -> Evidence:
     """Estimate how an effect differs between two kinds of users: by a model of each, or along a numeric modifier."""
     cause, language = contrast.edge.cause, data.config.study.language
     columns, own = panel.adjustment(cause, found.adjust), panel.places[cause]
@@ -176,13 +177,13 @@ def _by_user(
         )
 
     sides = [moved.rows] if moved.numeric else [moved.rows, moved.reference]
-    carriers = min([_carriers(panel.rows, arm), *(len(np.unique(users[side[users]])) for side in sides)])
+    carriers = min([_carriers(data, panel.rows, arm), *(len(np.unique(users[side[users]])) for side in sides)])
     return _gather(data, panel, contrast, effect, naive, found, parts, carriers, checks)
 
 
 def _by_item(
     data: StudyData, panel: ChoicePanel, contrast: Contrast, arm: ChoiceArm, moved: ChoiceArm, found: Identification
-) -> Estimate:
+) -> Evidence:
     """Estimate how an effect differs between items with and without a property: by products of their columns."""
     cause, modifier = contrast.edge.cause, contrast.edge.modifier or ""
     language = data.config.study.language
@@ -210,7 +211,7 @@ def _by_item(
             gates.leave_one_out(effect.estimate, sums, language=language),
         )
 
-    carriers = min(_carriers(panel.rows, arm), _carriers(panel.rows, moved))
+    carriers = min(_carriers(data, panel.rows, arm), _carriers(data, panel.rows, moved))
     if both is not None:
         carriers = min(carriers, _distinct_items(panel.rows, both))
     return _gather(data, panel, contrast, effect, naive, found, (panel.rows,), carriers, checks)
@@ -234,9 +235,11 @@ def _distinct_items(rows: ChoiceRows, side: Mask) -> int:
     return len(np.unique(rows.item_of_row[side[rows.item_of_row]]))
 
 
-def _carriers(rows: ChoiceRows, arm: ChoiceArm) -> int:
-    """Count the items on offer in the smaller arm."""
+def _carriers(data: StudyData, rows: ChoiceRows, arm: ChoiceArm) -> int:
+    """Count the items on offer in the smaller arm; where nothing is claimed of other items, the users who bought it."""
     sides = (arm.rows,) if arm.numeric else (arm.rows, arm.reference)
+    if data.config.validation.scope == "these items":
+        return min(len(np.unique(rows.user[side[rows.items[:, 0]]])) for side in sides)
     return min(_distinct_items(rows, side) for side in sides)
 
 
@@ -271,7 +274,7 @@ def _gather(
     parts: Sequence[ChoiceRows],
     carriers: int,
     checks: Callable[[float, dict[str, Sums], float], tuple[Check, ...]],
-) -> Estimate:
+) -> Evidence:
     """Put everything that a verdict needs beside an effect."""
     if effect.blocked:
         why = say(data.config.study.language, effect.blocked, name=contrast.edge.cause)
@@ -282,12 +285,13 @@ def _gather(
     value = float("nan")
     if told.se > 0 and contrast.edge.modifier is None:
         value = choice_gates.robustness(effect.estimate / told.se, max(told.clusters - 1.0, 1.0))
-    tried = checks(told.se, sums_of(effect, ways), value) if np.isfinite(told.p) else ()
+    sums = sums_of(effect, ways)
+    tried = checks(told.se, sums, value) if np.isfinite(told.p) else ()
     information = np.concatenate(
         [np.add.reduceat(piece, part.indptr[:-1]) for piece, part in zip(_pieces(effect, parts), parts, strict=True)]
     )
     n = sum(part.n for part in parts)
-    return Estimate(
+    estimate = Estimate(
         contrast=contrast,
         grain="exposure",
         population="all rows",
@@ -313,7 +317,17 @@ def _gather(
         smaller_arm=carriers,
         warnings=_warnings(data, panel, found),
         checks=tried,
+        inference=told.method,
+        variance=_variance(effect, sums, told.se),
     )
+    return Evidence(estimate, sums)
+
+
+def _variance(effect: Effect, sums: dict[str, Sums], se: float) -> dict[str, float]:
+    """Return what the variance comes from; what neither users nor items account for, more purchases make smaller."""
+    parts = variance_parts(effect, sums, se)
+    rest = parts.pop("exposures", 0.0)
+    return parts | {"purchases": parts.get("purchases", 0.0) + rest} if parts else {}
 
 
 def _pieces(effect: Effect, parts: Sequence[ChoiceRows]) -> list[Floats]:
@@ -348,10 +362,10 @@ def _warnings(data: StudyData, panel: ChoicePanel, found: Identification) -> tup
 
 def _blocked(
     data: StudyData, panel: ChoicePanel | None, contrast: Contrast, why: str, adjusted_for: tuple[str, ...] = ()
-) -> Estimate:
+) -> Evidence:
     nan = float("nan")
     language = data.config.study.language
-    return Estimate(
+    estimate = Estimate(
         contrast=contrast,
         grain="exposure",
         population="all rows",
@@ -378,3 +392,4 @@ def _blocked(
         blocked=why,
         warnings=(say(language, "exposures unseen"),) if panel is None else panel.warnings,
     )
+    return Evidence(estimate, {})

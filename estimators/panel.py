@@ -274,7 +274,7 @@ def _every_level(data: StudyData, name: str, rows: dict[str, Codes | None], keep
         column = column[keep]
     codes = pd.factorize(column, use_na_sentinel=False)[0].astype(np.int32)
     where = rows[attribute.table]
-    return codes if where is None else codes[where]
+    return codes if where is None else np.asarray(codes[where], np.int32)
 
 
 def _with_means(panel: Panel) -> Panel:

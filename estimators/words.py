@@ -150,6 +150,7 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "{level} 的购买次数少于 {count}：无从比较",
     ),
     "purchase": ("purchase", "次购买"),
+    "purchases": ("purchases", "次购买"),
     "never bought by": (
         "{level} was bought fewer than {count} times by {group}: there is nothing to compare",
         "{group} 购买 {level} 的次数少于 {count}：无从比较",

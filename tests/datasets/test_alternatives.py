@@ -30,7 +30,7 @@ def log(item: Any, n_items: int, *, times: Any = None, listed: Any = None, delis
     config = StudyConfig(
         path="whyrank.toml",  # type: ignore[arg-type]
         users=UsersConfig(path="u", key="u"),
-        items=ItemsConfig(path="i", key="i", **dates),
+        items=ItemsConfig.model_validate({"path": "i", "key": "i", **dates}),
         events=EventsConfig(path="e", user="u", item="i", time="t" if times is not None else None, kind="purchases"),
     )
     return StudyData(

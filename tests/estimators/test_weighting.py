@@ -63,7 +63,7 @@ def moody(
     )
 
 
-UNMEASURED = {"unmeasured": ["events.mood -> items.sale, events.y"]}
+UNMEASURED = ["events.mood -> items.sale, events.y"]
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +101,9 @@ def test_the_effective_sample_is_that_after_weighting(lab: Lab, data: StudyData)
 
 
 def test_a_declared_unmeasured_cause_is_rescued(lab: Lab) -> None:
-    blind = moody(lab, rows=4_000, logged=False, **UNMEASURED)
+    blind = moody(lab, rows=4_000, logged=False, unmeasured=UNMEASURED)
     assert "events.mood" in lab.estimate(blind, "items.sale -> events.y").blocked
-    found = lab.estimate(moody(lab, **UNMEASURED), "items.sale -> events.y")
+    found = lab.estimate(moody(lab, unmeasured=UNMEASURED), "items.sale -> events.y")
     assert abs(found.estimate - 0.45) <= 3 * found.se
     assert any("closed by the logged propensities" in warning for warning in found.warnings)
     own = moody(lab, rows=4_000, unmeasured=["items.quality -> items.sale, events.y"])

@@ -26,10 +26,10 @@ from whyrank.estimators.words import Language, say
 
 __all__ = ["audit"]
 
-AUDIT_ROWS = 8_000
+AUDIT_ROWS = 20_000
 """Rows of the sample: DoWhy's refuters refit on every simulation."""
 
-_SPREAD = 3.0
+_SPREAD = 3.5
 """Standard errors, of the effect and of the sample together, by which an answer may differ."""
 
 

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from whyrank.errors import WhyRankError, WhyRankWarning
 
 if TYPE_CHECKING:
+    from whyrank.estimators.many import estimate_many
     from whyrank.study import Study
     from whyrank.study import open_study as open
 
-__all__ = ["Study", "WhyRankError", "WhyRankWarning", "__version__", "open"]
+__all__ = ["Study", "WhyRankError", "WhyRankWarning", "__version__", "estimate_many", "open"]
 
 __version__ = metadata.version("whyrank")
 
@@ -31,4 +32,8 @@ def __getattr__(name: str) -> Any:  # pandas and the rooms take a second to impo
         from whyrank import study
 
         return study.Study if name == "Study" else study.open_study
+    if name == "estimate_many":
+        from whyrank.estimators.many import estimate_many
+
+        return estimate_many
     raise AttributeError(f"module 'whyrank' has no attribute {name!r}")

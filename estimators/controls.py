@@ -61,7 +61,8 @@ class Controls:
         Each is tested at 5 % divided by their number; the one that strays furthest is told.
         """
         outcomes = control_outcomes(self.data, edge)
-        tested = {name: told for name in outcomes if (told := self._on(Edge(edge.cause, name), level)) is not None}
+        found = ((name, self._on(Edge(edge.cause, name), level)) for name in outcomes)
+        tested = {name: pair for name, pair in found if pair is not None}
         if not tested:
             return ()
         strays = {name: abs(effect.estimate) / told.se for name, (effect, told) in tested.items()}

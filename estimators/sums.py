@@ -80,9 +80,9 @@ def _equal(c: Floats) -> float:
 def sums_of(effect: Effect, ways: Mapping[str, Codes]) -> dict[str, Sums]:
     """Return the sums of an effect by each way of clustering.
 
-    Imposing another effect moves the score of every row alike where scores are averaged (AIPW); in a regression of
-    residuals it moves them by the share of the effect that they carry, if the residuals come from a regression on all
-    rows, and less if they come from models that never saw the cluster: there the mean of the two is taken.
+    Imposing another effect moves a cluster's scores by the share of the effect that it carries, if its residuals come
+    from a regression on all rows, which a few carriers bend towards themselves; and by its share of the rows, if they
+    come from models that never saw it. Cross-fitted effects are in between: the mean of the two is taken.
     """
     t, y = effect.t_residual, effect.y_residual
     carried = np.abs(effect.leverage * t)
@@ -100,8 +100,7 @@ def sums_of(effect: Effect, ways: Mapping[str, Codes]) -> dict[str, Sums]:
         counted, influence, leverage, share, *rest = (
             np.bincount(codes, weights=column)[present].astype(np.float64) for column in columns
         )
-        alike = rows[present] / len(t)
-        moved = alike if effect.pseudo is not None else 0.5 * (share + alike)
+        moved = 0.5 * (share + rows[present] / len(t))
         out[kind] = Sums(kind, len(t), rows[present], counted, influence, leverage, share, moved, *rest)
     return out
 

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from whyrank.estimators.clusters import cluster_sums, effective_clusters, t_interval, two_way_se
-from whyrank.estimators.effects import Effect, naive_levels
+from whyrank.estimators.effects import Effect, naive_levels, naive_numeric
+from whyrank.estimators.sums import clustered_error, sums_of, variance_parts
 
 if TYPE_CHECKING:
     from tests.estimators.conftest import Lab
@@ -150,3 +151,18 @@ def test_the_scope_chooses_the_clusters(lab: Lab) -> None:
     assert sample.se > 2 * these.se
     assert sample.dof < 40 < these.dof
     assert sample.smaller_arm == 20
+
+
+@pytest.mark.parametrize(
+    ("items", "users", "most"), [(1.0, 0.1, "items"), (0.1, 1.0, "users"), (0.0, 0.0, "exposures")]
+)
+def test_where_the_error_comes_from(items: float, users: float, most: str) -> None:
+    rng = np.random.default_rng(9)
+    user, item, pair = log(rng, 60, 60, 3_000)
+    t = rng.normal(size=60)[item] + rng.normal(size=60)[user]
+    y = items * rng.normal(size=60)[item] + users * rng.normal(size=60)[user] + rng.normal(size=3_000)
+    effect = naive_numeric(y, t)
+    sums = sums_of(effect, {"users": user, "items": item})
+    parts = variance_parts(effect, sums, clustered_error(effect, sums, pair))
+    assert max(parts, key=lambda kind: parts[kind]) == most
+    assert sum(parts.values()) == pytest.approx(1, abs=1e-3)

@@ -14,6 +14,7 @@ from whyrank.estimators.audit import audit
 from whyrank.estimators.clusters import two_way_se
 from whyrank.estimators.effects import Effect, aipw, modified, naive_levels
 from whyrank.estimators.sums import Sums, sums_of
+from whyrank.estimators.verdict import decide
 
 if TYPE_CHECKING:
     from tests.estimators.conftest import Lab
@@ -242,6 +243,23 @@ def test_the_audit_agrees_and_leaves_what_it_is_given(lab: Lab, discrete: bool) 
 
 def test_the_audit_finds_a_wrong_estimate(lab: Lab) -> None:
     assert not audited(lab, wrong=0.5).passed
+
+
+@pytest.mark.parametrize("library", ["_dowhy", "_econml"])
+def test_an_audit_that_comes_back_without_a_number_is_no_pass(
+    lab: Lab, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DoWhy's own rule lets a placebo of nan through."""
+    answer: Any = (0.4, 0.4, float("nan")) if library == "_dowhy" else float("nan")
+    monkeypatch.setattr(f"whyrank.estimators.audit.{library}", lambda *given: answer)
+    assert audited(lab).passed is False
+
+
+def test_an_audit_that_disagrees_is_inconclusive_and_says_the_numbers(lab: Lab) -> None:
+    check = audited(lab, wrong=0.5)
+    verdict, reasons = decide(lab.made(checks=(check,)), q_value=0.001, claimed_sign="", fdr=0.05, smallest_effect=0.0)
+    assert verdict == "inconclusive"
+    assert f"DoWhy finds {check.data['dowhy']:+.3g} and EconML {check.data['econml']:+.3g}" in reasons[1]
 
 
 def test_the_audit_compares_within_items(lab: Lab) -> None:

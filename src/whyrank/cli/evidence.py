@@ -23,6 +23,7 @@ _FACTS = (
     ("items", "n_items"),
     ("effective sample", "ess"),
     ("clusters", "clusters"),
+    ("interval by", "inference"),
     ("overlap", "overlap"),
     ("robustness value", "robustness_value"),
     ("adjusted for", "adjusted_for"),
@@ -86,6 +87,10 @@ def _facts(estimate: Mapping[str, Any]) -> Table:
         else:
             text = number(float(value)) if isinstance(value, int | float) else str("n/a" if value is None else value)
         table.add_row(Text(label, style="dim"), Text(plain(text)))
+    together = estimate.get("together")
+    if together:
+        shown = f"{number(_float(together['p_value']))} (any of them {number(_float(together['any_p_value']))})"
+        table.add_row(Text(f"p, {together['contrasts']} together", style="dim"), Text(plain(shown)))
     return table
 
 

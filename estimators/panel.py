@@ -80,6 +80,7 @@ class Panel:
     within : for each of those, attribute name to the design columns that hold its mean in each of the levels.
     randomised : mask of rows whose item was drawn at random, or None.
     weighting : weights of the rows for causes that are an item's, if the log says how items were chosen; or None.
+    follows_past : whether what users were shown may follow from what they did before, and that is among the columns.
     warnings : what was done to the columns.
     """
 
@@ -97,6 +98,7 @@ class Panel:
     within: dict[str, dict[str, Columns]] = field(default_factory=dict)
     randomised: npt.NDArray[np.bool_] | None = None
     weighting: Weighting | None = None
+    follows_past: bool = False
     warnings: tuple[str, ...] = ()
 
     @property
@@ -218,6 +220,7 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
             },
             randomised=randomised,
             weighting=_weighting(data, keep) if grain == "exposure" else None,
+            follows_past=grain == "exposure" and bool(data.config.events.history),
             warnings=tuple(warnings),
         )
     )

@@ -151,7 +151,9 @@ class SharedNuisances:
         """Return the tables in each of whose rows a cause is compared: those that it varies within.
 
         Where the item was drawn at random, or rows are weighted as if it had been, users can't have confounded what is
-        an item's: nothing need be taken out.
+        an item's: nothing need be taken out. Where what users are shown follows from what they did before, a comparison
+        within users would hold fixed what they were shown later, which follows from the outcome; there the columns of
+        their past stand for them.
         """
         kind, _ = self.assigned(cause)
         if self.panel.user is None or self.panel.item is None:
@@ -160,7 +162,8 @@ class SharedNuisances:
         weighted = self.panel.weighting is not None and self.panel.weighting.design
         if kind == "items" and (drawn or weighted):
             return ()
-        return tuple(table for table in ("items", "users") if table != kind)
+        past = ("users",) if self.panel.follows_past else ()
+        return tuple(table for table in ("items", "users") if table not in (kind, *past))
 
     def intercepts(self, cause: str) -> tuple[Codes, ...]:
         """Return the cluster codes of those identities."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whyrank.estimators.plain import Codes, Floats
+from whyrank.estimators.scores import adder
 
 __all__ = ["Exchange"]
 
@@ -33,10 +34,10 @@ class Exchange:
 
     def add(self, t: Floats, y: Floats, codes: Codes) -> None:
         """Take some rows in: causes as they are, residuals of the outcomes, clusters."""
-        self._size += np.bincount(codes, minlength=len(self._size))
+        names, pick = adder(codes, t.dtype)
+        self._size[names] += np.diff(pick.indptr)
         for into, values in ((self._t, t), (self._tt, t * t), (self._y, y), (self._yy, y * y)):
-            for j in range(values.shape[1]):
-                into[:, j] += np.bincount(codes, weights=values[:, j], minlength=len(self._size))
+            into[names] += pick @ values
 
     def sd(self, *, grid: bool) -> Floats:
         """Standard deviations of the placebo effects: of all pairs, shape (causes, outcomes), or column by column."""

@@ -30,7 +30,7 @@ DETERMINED = 1e-9
 CLUSTER_BYTES = 2**29
 """Sums by cluster and edge are kept within this; where they don't fit, the rows are read again for other edges."""
 
-BLOCK_NUMBERS = 2**19
+BLOCK_NUMBERS = 2**21
 """Residuals and scores that are worked on at a time."""
 
 
@@ -138,7 +138,9 @@ def score_groups(
                 score.add(residuals, start + part.start)
                 if exchange is not None and raw is not None:
                     codes = ways[0].codes[start + part.start : start + part.stop]
-                    exchange.add(block[part][:, raw[i]], residuals[:, score.outcomes], codes)
+                    exchange.add(
+                        np.take(block[part], raw[i], axis=1), np.take(residuals, score.outcomes, axis=1), codes
+                    )
         start += len(block)
     return list(zip(scores, exchanges, strict=True))
 

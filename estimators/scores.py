@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import scipy.sparse
 from whyrank.estimators.grams import Columns
 from whyrank.estimators.plain import Codes, Floats
 
-__all__ = ["Group", "Scores", "Way", "pair_way"]
+__all__ = ["Group", "Scores", "Way", "adder", "pair_way"]
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,10 @@ class Group:
 
     def residuals(self, block: Floats, folds: npt.NDArray[np.int8] | None) -> Floats:
         """Return what the regressions leave of some rows, shape (rows, residual columns)."""
-        left = block[:, self.targets]
+        left = np.take(block, self.targets, axis=1)  # by rows in memory, which block[:, targets] isn't
         if not len(self.inputs):
             return left
-        given = block[:, self.inputs]
+        given = np.take(block, self.inputs, axis=1)
         if folds is None:
             left -= given @ self.coefficients[0].astype(block.dtype, copy=False)
             return left
@@ -79,6 +80,13 @@ class Group:
             rows = folds == k
             left[rows] -= given[rows] @ b.astype(block.dtype, copy=False)
         return left
+
+
+def adder(codes: Codes, dtype: npt.DTypeLike) -> tuple[Codes, Any]:
+    """Return the clusters of some rows, and the sparse matrix that adds those rows up by them."""
+    names, place, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    rows, ends = np.argsort(place.ravel(), kind="stable"), np.concatenate([[0], np.cumsum(counts)])
+    return names, scipy.sparse.csr_matrix((np.ones(len(codes), dtype), rows, ends), (len(names), len(codes)))
 
 
 class Scores:
@@ -110,7 +118,7 @@ class Scores:
 
     def add(self, residuals: Floats, start: int) -> None:
         """Take some rows' residuals in; `start` is the position of the first."""
-        t, y = residuals[:, self.causes], residuals[:, self.outcomes]
+        t, y = np.take(residuals, self.causes, axis=1), np.take(residuals, self.outcomes, axis=1)
         self._collect(self._rows, t, y)
         for way, alone, sums in zip(self.ways, self._alone, self._sums, strict=True):
             codes = way.codes[start : start + len(t)]
@@ -163,10 +171,7 @@ class Scores:
         return values[..., self._to_cause]
 
     def _add_up(self, sums: tuple[Floats, Floats], t: Floats, y: Floats, codes: Codes) -> None:
-        names, place = np.unique(codes, return_inverse=True)
-        pick = scipy.sparse.csr_matrix(
-            (np.ones(len(codes), dtype=t.dtype), (place.ravel(), np.arange(len(codes)))), (len(names), len(codes))
-        )
+        names, pick = adder(codes, t.dtype)
         ty = (t[:, :, None] * y[:, None, :]).reshape(len(t), -1) if self.group.grid else t * y
         sums[0][names] += (pick @ ty).reshape(len(names), *self._shapes[0])
         sums[1][names] += pick @ (t * t)

@@ -113,7 +113,8 @@ def test_chunks_are_the_whole_and_the_order_of_rows_is_nothing(table: pd.DataFra
 
     shuffled = table.sample(frac=1, random_state=3)
     columns = {name: table[name].to_numpy() for name in table}
-    for other in (tmp_path / "table.parquet", pieces, again, shuffled, columns):
+    others: list[Any] = [tmp_path / "table.parquet", pieces, again, shuffled, columns]
+    for other in others:
         pd.testing.assert_frame_equal(estimate_many(other, T, Y, W, chunk_rows=400, **options), whole, rtol=1e-8)
 
 
@@ -206,7 +207,7 @@ def test_trees_are_those_of_econml_on_the_same_folds() -> None:
     found = row(estimate_many(table, T[:2], Y[:2], W, nuisances="lightgbm", folds=2, seed=4), "t0", "y1")
     fold = np.random.default_rng([4, 1]).permutation(len(table)) % 2
     splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(2)]
-    fixed = {"n_estimators": 100, "random_state": 4, "n_jobs": 1, "verbose": -1, "deterministic": True}
+    fixed: dict[str, Any] = {"n_estimators": 100, "random_state": 4, "n_jobs": 1, "verbose": -1, "deterministic": True}
     learner = LinearDML(
         model_y=LGBMRegressor(**fixed, force_row_wise=True),
         model_t=LGBMRegressor(**fixed, force_row_wise=True),

@@ -52,7 +52,7 @@ def judge(
             claimed_sign=sign,
             fdr=fdr,
             smallest_effect=smallest_effect,
-            edge_q_value=float(edge_q) if estimate.together else None,
+            edge_q_value=float(edge_q),
             language=language,
         )
         out.append(Judgement(estimate, name, reasons, float(q_value), sign, source))

@@ -1,18 +1,18 @@
 r"""The contrasts of one edge looked at together: a category's levels share a reference, and so their errors.
 
-With z the two-sided normal scores of the contrasts' own p-values and R the correlation of their estimates (from the
-influence values, by cluster), a contrast's adjusted p-value is the probability that the largest of so many null scores
-is as large:
+With z the two-sided normal scores of the contrasts' own p-values, the largest first, and R the correlation of their
+estimates (from the influence values, by cluster), a contrast's adjusted p-value is the probability that the largest of
+the null scores not yet stepped over is as large:
 
-.. math:: \tilde p_l = P(\max_k |Z_k| \ge z_l), \quad Z \sim N(0, R)
+.. math:: \tilde p_l = \max_{k \le l} P(\max_{j \ge k} |Z_j| \ge z_k), \quad Z \sim N(0, R)
 
-The simultaneous interval reaches as far as the 95 % quantile of that maximum, on each contrast's own t scale.
+The simultaneous interval reaches as far as the 95 % quantile of the largest of all, on each contrast's own t scale.
 
 References
 ----------
-Hothorn, Bretz and Westfall (2008), Simultaneous inference in general parametric models, Biometrical Journal 50; for the
-test of all contrasts, Pustejovsky and Tipton (2018), Small-sample methods for cluster-robust variance estimation, JBES
-36.
+Westfall and Young (1993), Resampling-based multiple testing, Wiley; Hothorn, Bretz and Westfall (2008), Simultaneous
+inference in general parametric models, Biometrical Journal 50; for the test of all contrasts, Pustejovsky and Tipton
+(2018), Small-sample methods for cluster-robust variance estimation, JBES 36.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from whyrank.estimators.bootstrap import t_quantile
 from whyrank.estimators.estimate import Estimate, Together
 from whyrank.estimators.sums import Sums
 
-__all__ = ["Evidence", "correlation", "look_together"]
+__all__ = ["Evidence", "adjusted_p_values", "correlation", "look_together", "null_scores"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,14 +59,9 @@ def look_together(evidence: Sequence[Evidence], rng: np.random.Generator) -> lis
         return estimates
     R = correlation([evidence[i].sums for i in tested])
     p = np.array([estimates[i].p_value for i in tested])
-    values, vectors = np.linalg.eigh(R)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    largest = np.sort(np.abs(rng.standard_normal((DRAWS, len(tested))) @ root.T).max(axis=1))
-    beyond = DRAWS - np.searchsorted(largest, -special.ndtri(p / 2), side="left")
-    drawn = beyond / DRAWS
-    rare = np.minimum(len(tested) * p, ENOUGH / DRAWS)
-    adjusted = np.minimum(np.maximum(np.where(beyond >= ENOUGH, drawn, rare), p), 1.0)
-    level = 1.0 - 2.0 * float(special.ndtr(-largest[int(0.95 * DRAWS)]))
+    scores = null_scores(R, rng)
+    adjusted = adjusted_p_values(p, scores)
+    level = 1.0 - 2.0 * float(special.ndtr(-np.quantile(scores.max(axis=1), 0.95)))
     anything = _wald([estimates[i] for i in tested], R, [evidence[i].sums for i in tested])
     out = list(estimates)
     for i, p_value in zip(tested, adjusted, strict=True):
@@ -74,6 +69,33 @@ def look_together(evidence: Sequence[Evidence], rng: np.random.Generator) -> lis
         half = t_quantile(e.dof, level) * e.se
         low, high = min(e.estimate - half, e.ci_low), max(e.estimate + half, e.ci_high)
         out[i] = replace(e, together=Together(len(tested), float(p_value), low, high, anything))
+    return out
+
+
+def null_scores(R: Floats, rng: np.random.Generator, draws: int = DRAWS) -> Floats:
+    """Draw sizes of correlated null scores, shape (draws, contrasts)."""
+    values, vectors = np.linalg.eigh(R)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    return np.abs(rng.standard_normal((draws, len(R))) @ root.T)
+
+
+def adjusted_p_values(p: Floats, scores: Floats) -> Floats:
+    """Return p-values adjusted for one another, stepping down.
+
+    Parameters
+    ----------
+    p : their own, shape (contrasts,).
+    scores : draws of sizes of null scores, shape (draws, contrasts).
+    """
+    draws = len(scores)
+    order = np.argsort(p, kind="stable")
+    # For each contrast, the largest score among those whose p-value is no smaller.
+    largest = np.maximum.accumulate(scores[:, order[::-1]], axis=1)[:, ::-1]
+    beyond = np.sum(largest >= -special.ndtri(p[order] / 2), axis=0)
+    rare = np.minimum(np.arange(len(p), 0, -1) * p[order], ENOUGH / draws)
+    stepped = np.maximum(np.where(beyond >= ENOUGH, beyond / draws, rare), p[order])
+    out = np.empty(len(p))
+    out[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
     return out
 
 

@@ -14,7 +14,8 @@ refuted              p > fdr, the overlap gate passed, and adjustment removes a 
 inconclusive         otherwise, with the smallest effect that could have been found and what it would take
 ===================  =====================================================================================
 
-*Found* means q ≤ fdr; of an edge with several contrasts, such as a category's levels, its q over edges too.
+*Found* means that both q-values are at most fdr: over the contrasts of the run, and over its edges, with the contrasts
+of one edge, such as a category's levels, looked at together.
 """
 
 from __future__ import annotations
@@ -54,8 +55,7 @@ def decide(
     q_value : its q-value over the contrasts of the run.
     claimed_sign : "+", "-" or "".
     fdr, smallest_effect : from the study's `[validation]`.
-    edge_q_value : its q-value over the edges of the run, adjusted for the other contrasts of its edge; None if it has
-        none.
+    edge_q_value : its q-value over the edges of the run, adjusted for the other contrasts of its edge; None: the same.
     language : of the reasons.
     """
     e = estimate
@@ -73,8 +73,8 @@ def decide(
     if smallest_effect > 0 and -smallest_effect < e.ci_low and e.ci_high < smallest_effect:
         return "refuted", (say(language, "equivalent", smallest=smallest_effect, interval=interval),)
     adjusted = _adjusted(e, language)
-    together = edge_q_value is None or edge_q_value <= fdr
-    if q_value <= fdr and together:
+    edge_q = q_value if edge_q_value is None else edge_q_value
+    if q_value <= fdr and edge_q <= fdr:
         if failed:
             doubts = (say(language, "but", why=check.detail) for check in failed)
             return "inconclusive", (say(language, "seen", interval=interval), *doubts)
@@ -90,12 +90,10 @@ def decide(
         return "refuted", (say(language, "naive", naive=e.naive, adjusted=adjusted),)
     if e.p_value > fdr:
         doubt = say(language, "no telling")
-    elif q_value > fdr or edge_q_value is None:
-        doubt = say(language, "many tests", p=e.p_value, q=q_value)
+    elif q_value > fdr or e.together is None:
+        doubt = say(language, "many tests", p=e.p_value, q=max(q_value, edge_q))
     else:
-        doubt = say(
-            language, "many levels", p=e.p_value, q=edge_q_value, count=e.together.contrasts if e.together else 1
-        )
+        doubt = say(language, "many levels", p=e.p_value, q=edge_q, count=e.together.contrasts)
     return "inconclusive", (doubt, *(check.detail for check in thin), *_what_it_takes(e, smallest_effect, language))
 
 

@@ -10,12 +10,14 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from whyrank.estimators.bootstrap import infer, random_signs
 from whyrank.estimators.effects import Effect, partialling_out
 from whyrank.estimators.estimate import Estimate
+from whyrank.estimators.multiplicity import edge_q_values, q_values
 from whyrank.estimators.sums import clustered_error, sums_of
-from whyrank.estimators.together import Evidence, correlation, look_together
+from whyrank.estimators.together import Evidence, adjusted_p_values, correlation, look_together, null_scores
 
 if TYPE_CHECKING:
     from tests.estimators.conftest import Lab
@@ -87,6 +89,43 @@ def test_adjusted_p_values_lie_between_the_plain_and_bonferronis(lab: Lab, seed:
         assert t.contrasts == LEVELS - 1
         assert t.ci_low <= e.estimate.ci_low
         assert t.ci_high >= e.estimate.ci_high
+
+
+def test_false_discoveries_among_contrasts_and_among_edges() -> None:
+    """Fifty edges of one contrast, of which five do something, and three categories of twenty levels that all do.
+
+    So many true levels make the threshold over contrasts lenient, and edges of one contrast that do nothing slip in;
+    among edges, they are many of the few found.
+    """
+    rng = np.random.default_rng(6)
+    sizes = [1] * 50 + [20] * 3
+    edges, real = np.repeat(np.arange(53), sizes), np.repeat(np.arange(53) % 50 < 5, sizes)
+    scores = null_scores(np.full((20, 20), 0.5) + 0.5 * np.eye(20), rng)
+    rates: dict[str, list[float]] = {k: [] for k in ("contrasts", "edges", "plain edges", "power")}
+
+    def false(picked: npt.NDArray[np.bool_]) -> float:
+        hit = {int(e) for e in edges[picked]}
+        return len(hit - {int(e) for e in edges[real]}) / max(len(hit), 1)
+
+    for _ in range(300):
+        own = rng.normal(size=110)
+        z = np.where(edges < 50, own, np.sqrt(0.5) * (rng.normal(size=53)[edges] + own)) + 4.0 * real
+        p = 2 * stats.norm.sf(np.abs(z))
+        adjusted = p.copy()
+        for e in range(50, 53):
+            adjusted[edges == e] = adjusted_p_values(p[edges == e], scores)
+        plain = q_values(p) <= 0.05
+        found = plain & (edge_q_values(adjusted, edges.tolist()) <= 0.05)
+        rates["contrasts"].append(float((found & ~real).sum() / max(found.sum(), 1)))
+        rates["edges"].append(false(found))
+        rates["plain edges"].append(false(plain))
+        rates["power"].append(float((found & real).sum() / real.sum()))
+    mean = {name: float(np.mean(values)) for name, values in rates.items()}
+    error = 2 * float(np.std(rates["edges"])) / np.sqrt(300)
+    assert mean["contrasts"] <= 0.05
+    assert mean["edges"] <= 0.05 + error
+    assert mean["plain edges"] > 0.1
+    assert mean["power"] > 0.75
 
 
 def test_levels_with_one_reference_are_correlated(lab: Lab) -> None:

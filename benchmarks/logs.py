@@ -115,7 +115,7 @@ def moody(seed: int, size: float, *, logged: bool = True, random: float = 0.0) -
     sale, tag = _coin(rng, 0.4, items), _coin(rng, 0.5, items)
     user, mood = rng.integers(0, users, rows), rng.normal(size=rows)
     drawn = _coin(rng, random, rows)
-    push = np.where(drawn > 0, 0.0, 1.0)[:, None]
+    push = np.where(drawn > 0, 0.0, 0.7)[:, None]
     score = push * (mood[:, None] * (sale + tag - 0.7 * price)[None, :] + 0.5 * rng.normal(size=items)[None, :])
     item, probability = _choose(rng, score)
     y = 0.4 * sale[item] - 0.2 * price[item] + 0.8 * mood + 0.2 * rng.normal(size=items)[item] + rng.normal(size=rows)
@@ -172,7 +172,7 @@ def ratings(seed: int, size: float, *, noise: float = 0.3, taste: float = 1.0) -
 
 
 def badly_estimated(seed: int, size: float) -> World:
-    """Ratings that members chose for what is on sale, with propensities that say little; the truth is of rated pairs."""
+    """Ratings that members chose for what is on sale; propensities that say little; the truth is that of rated pairs."""
     return ratings(seed, size, noise=2.5, taste=0.0)
 
 

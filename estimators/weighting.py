@@ -18,7 +18,7 @@ __all__ = ["MIN_ESS_SHARE", "Weighting", "clip_to_ess", "logged_weights"]
 
 Floats = npt.NDArray[np.float64]
 
-MIN_ESS_SHARE = 0.2
+MIN_ESS_SHARE = 0.1
 """Effective share of the rows, (Σw)² / (n Σw²), that weights must leave; larger ones are clipped until they do."""
 
 FAR_FROM_ONE = 0.1
@@ -87,15 +87,27 @@ def clip_to_ess(raw: Floats, least: float = MIN_ESS_SHARE) -> Weighting:
     mean_se = float(raw.std() / np.sqrt(n))
     cap = np.inf
     if _ess(raw) < least * n:
-        order = np.sort(raw)
-        total, squares = np.cumsum(order), np.cumsum(order**2)
-        above = n - 1 - np.arange(n)
-        ess = (total + above * order) ** 2 / (squares + above * order**2)
-        cap = float(order[np.flatnonzero(ess >= least * n)[-1]])
+        cap = _cap(np.sort(raw), least * n)
     weight = np.minimum(raw, cap)
     clipped = int((raw > cap).sum())
     lost = 1.0 - float(weight.sum() / raw.sum())
     return Weighting(weight / weight.mean(), clipped, cap / mean, lost, _ess(weight), mean, mean_se)
+
+
+def _cap(order: Floats, wanted: float) -> float:
+    """Return the cap on sorted weights that leaves an effective sample of this size.
+
+    Between two neighbours of the order, m weights lie above the cap c, and (T + mc)² = ess (S + mc²) with T and S the
+    sum and the sum of squares of the others.
+    """
+    n = len(order)
+    total, squares, above = np.cumsum(order), np.cumsum(order**2), n - 1.0 - np.arange(n)
+    ess = (total + above * order) ** 2 / (squares + above * order**2)
+    k = int(np.flatnonzero(ess >= wanted)[-1])
+    m, T, S = above[k], total[k], squares[k]
+    roots = np.roots([m**2 - wanted * m, 2 * T * m, T**2 - wanted * S])
+    inside = [float(c.real) for c in roots if abs(c.imag) < 1e-9 and order[k] <= c.real <= order[min(k + 1, n - 1)]]
+    return max(inside, default=float(order[k]))
 
 
 def _ess(weight: Floats) -> float:

@@ -97,7 +97,7 @@ def test_the_effective_sample_is_that_after_weighting(lab: Lab, data: StudyData)
     found = lab.estimate(data, "items.sale -> events.y")
     weighting = lab.panel(data).weighting
     assert weighting is not None
-    assert found.ess < 1.05 * weighting.ess < 0.9 * found.n
+    assert found.ess < 1.2 * weighting.ess < 0.6 * found.n
 
 
 def test_a_declared_unmeasured_cause_is_rescued(lab: Lab) -> None:
@@ -133,9 +133,9 @@ def test_causes_of_users_are_left_alone(lab: Lab, data: StudyData) -> None:
 
 
 def test_a_harsh_policy_is_clipped_and_said(lab: Lab) -> None:
-    found = lab.estimate(moody(lab, rows=6_000, push=2.5), "items.sale -> events.y")
+    found = lab.estimate(moody(lab, rows=6_000, push=3.0), "items.sale -> events.y")
     assert any("are clipped" in warning for warning in found.warnings)
-    assert found.ess <= 0.35 * found.n
+    assert found.ess <= 0.2 * found.n
 
 
 def test_weights_by_hand() -> None:
@@ -145,8 +145,8 @@ def test_weights_by_hand() -> None:
     assert weighting.mean == pytest.approx(14 / 12)
     raw = np.r_[np.ones(97), 40.0, 60.0, 80.0]
     cut = clip_to_ess(raw)
-    assert cut.ess >= MIN_ESS_SHARE * 100
-    assert cut.clipped == 3
+    assert cut.ess == pytest.approx(MIN_ESS_SHARE * 100)
+    assert (cut.clipped, cut.cap * 2.77) == (3, pytest.approx(38.2, abs=0.1))
     assert np.sort(clip_to_ess(raw, 0.05).weight)[-1] > np.sort(cut.weight)[-1]
     assert cut.weight.mean() == pytest.approx(1.0)
 

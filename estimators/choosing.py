@@ -123,6 +123,7 @@ def _main(data: StudyData, panel: ChoicePanel, contrast: Contrast, arm: ChoiceAr
             choice_gates.omitted_block(fit, place, arm.unit, blocks, value, language=language),
             gates.subset(effect.estimate, _of_cause(sums), rng, language=language),
             gates.leave_one_out(effect.estimate, sums, language=language),
+            gates.bootstrap(effect, se, _fewest(sums), rng, language=language),
         )
 
     return _gather(data, panel, contrast, effect, naive, found, (panel.rows,), _carriers(data, panel.rows, arm), checks)
@@ -174,6 +175,7 @@ def _by_user(
             choice_gates.user_placebo(main, place, arm.unit, moved.values, rng, language=language),
             gates.subset(effect.estimate, next(iter(sums.values())), rng, language=language),
             gates.leave_one_out(effect.estimate, sums, language=language),
+            gates.bootstrap(effect, se, _fewest(sums), rng, language=language),
         )
 
     sides = [moved.rows] if moved.numeric else [moved.rows, moved.reference]
@@ -209,6 +211,7 @@ def _by_item(
             choice_gates.item_placebo(fit, len(columns) + place, unit, rng, language=language),
             gates.subset(effect.estimate, _of_cause(sums), rng, language=language),
             gates.leave_one_out(effect.estimate, sums, language=language),
+            gates.bootstrap(effect, se, _fewest(sums), rng, language=language),
         )
 
     carriers = min(_carriers(data, panel.rows, arm), _carriers(data, panel.rows, moved))
@@ -321,6 +324,11 @@ def _gather(
         variance=_variance(effect, sums, told.se),
     )
     return Evidence(estimate, sums)
+
+
+def _fewest(sums: dict[str, Sums]) -> Sums:
+    """Return the sums of the way that has fewest effective clusters."""
+    return min(sums.values(), key=lambda s: s.effective)
 
 
 def _variance(effect: Effect, sums: dict[str, Sums], se: float) -> dict[str, float]:

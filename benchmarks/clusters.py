@@ -59,7 +59,7 @@ class Log:
     skew: float
 
 
-def draw_log(seed: int, *, users: int, items: int, events: int, skew: float) -> Log:
+def draw_log(seed: int, *, users: int, items: int, events: int, skew: float, columns: int = 0) -> Log:
     """Draw who was shown what, and how likely each exposure is to be bought; `skew` is the Zipf exponent of items."""
     rng = np.random.default_rng([seed, 1])
     share = 1 / np.arange(1, items + 1) ** skew
@@ -68,7 +68,7 @@ def draw_log(seed: int, *, users: int, items: int, events: int, skew: float) -> 
     score = -1.5 + rng.normal(size=items)[item] + 0.7 * rng.normal(size=users)[user]
     tables = {
         "users": pd.DataFrame({"user_id": np.arange(users), "age": rng.normal(size=users).round(3)}),
-        "items": pd.DataFrame({"item_id": np.arange(items)} | attributes(rng, items)),
+        "items": pd.DataFrame({"item_id": np.arange(items)} | attributes(rng, items, columns)),
         "events": pd.DataFrame({"user_id": user, "item_id": item, "purchase": rng.integers(0, 2, events)}),
     }
     with tempfile.TemporaryDirectory(prefix="log-") as folder:
@@ -79,7 +79,7 @@ def draw_log(seed: int, *, users: int, items: int, events: int, skew: float) -> 
     return Log(study, item, score, skew)
 
 
-def attributes(rng: np.random.Generator, items: int) -> dict[str, Floats]:
+def attributes(rng: np.random.Generator, items: int, columns: int) -> dict[str, Floats]:
     """Deal attributes to items: whatever items are worth has no part in it."""
     order = rng.permutation(items)
     other = rng.permutation(items)
@@ -88,19 +88,24 @@ def attributes(rng: np.random.Generator, items: int) -> dict[str, Floats]:
         "fifth": (other < items // 5).astype(np.float64),
         "weight": rng.normal(size=items),
         "length": rng.lognormal(sigma=0.5, size=items),
-    }
+    } | {f"other{k}": rng.normal(size=items) for k in range(columns)}
 
 
 def judged(log: Log, rng: np.random.Generator, size: float) -> tuple[list[Estimate], dict[str, Floats]]:
     """Deal new attributes, draw purchases, and have the judge estimate them."""
-    dealt = attributes(rng, len(log.study.items))
-    score = log.propensity + sum(size * (v - v.mean())[log.item] / v.std() for v in dealt.values())
+    others = sum(name.startswith("items.other") for name in log.study.attributes)
+    dealt = attributes(rng, len(log.study.items), others)
+    score = log.propensity + sum(size * _standard(dealt[cause])[log.item] for cause in CAUSES)
     bought = (rng.random(len(score)) < 1 / (1 + np.exp(-score))).astype(np.float64)
     events = log.study.events.assign(purchase=bought)
     study = replace(log.study, items=log.study.items.assign(**dealt), events=events)
     edges = [Edge(f"items.{cause}", "events.purchase") for cause in CAUSES]
     found = [estimate for _, estimates in estimate_edges(study, edges) for estimate in estimates]
     return found, {cause: values[log.item] for cause, values in dealt.items()} | {"purchase": bought}
+
+
+def _standard(values: Floats) -> Floats:
+    return (values - values.mean()) / values.std()
 
 
 def independent(values: Floats, bought: Floats) -> float:
@@ -117,6 +122,7 @@ def main() -> None:
     parser.add_argument(
         "--deals", type=int, default=40, help="times that four attributes are dealt, a log (default 40)"
     )
+    parser.add_argument("--columns", type=int, default=0, help="other attributes of items, adjusted for (default 0)")
     parser.add_argument("--skew", type=float, default=0.8, help="Zipf exponent of the skewed logs (default 0.8)")
     parser.add_argument("--power", type=float, default=0.0, help="effect of one standard deviation on the log-odds")
     parser.add_argument("--quick", action="store_true", help="two small logs, ten deals each: a trial run")
@@ -124,12 +130,22 @@ def main() -> None:
     if options.quick:
         options.logs, options.deals, options.users, options.events = 2, 10, 300, 8_000
     print(describe_machine("numpy", "lightgbm"))
-    print(f"{options.items} items, {options.users:,} users, {options.events:,} exposures, size {options.power:g}\n")
+    print(
+        f"{options.items} items, {options.users:,} users, {options.events:,} exposures, "
+        f"{options.columns} other attributes, effect {options.power:g}\n"
+    )
     start = time.perf_counter()
     rows: list[dict[str, object]] = []
     for number in range(1, options.logs + 1):
         skew = 0.0 if number % 2 else options.skew
-        log = draw_log(number, users=options.users, items=options.items, events=options.events, skew=skew)
+        log = draw_log(
+            number,
+            users=options.users,
+            items=options.items,
+            events=options.events,
+            skew=skew,
+            columns=options.columns,
+        )
         rng = np.random.default_rng([number, 2])
         for _ in range(options.deals):
             found, shown = judged(log, rng, options.power)
@@ -157,7 +173,10 @@ def main() -> None:
         print(f"{what:28s}" + "".join(f"{cell:>24s}" for cell in cells))
     print(f"\ninference: {dict(Counter(frame['inference']))}; {time.perf_counter() - start:.0f} s")
     RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"clusters-{options.items}-{options.power:g}{'-quick' if options.quick else ''}.json"
+    target = (
+        RESULTS
+        / f"clusters-{options.items}-{options.columns}-{options.power:g}{'-quick' if options.quick else ''}.json"
+    )
     target.write_text(frame.to_json(orient="records", indent=1) + "\n", encoding="utf-8")
     print(f"each attribute: {target}")
 

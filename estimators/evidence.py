@@ -15,7 +15,7 @@ from whyrank.estimators.contrasts import Arm
 from whyrank.estimators.effects import Effect, modified, naive_levels, naive_numeric
 from whyrank.estimators.estimate import Check, Estimate
 from whyrank.estimators.identify import Identification
-from whyrank.estimators.panel import Codes, Panel
+from whyrank.estimators.panel import Codes, Columns, Panel
 from whyrank.estimators.sensitivity import robustness_value
 from whyrank.estimators.shared import SharedNuisances
 from whyrank.estimators.sums import clustered_error, sums_of, variance_parts
@@ -72,7 +72,8 @@ def gather(
         return Evidence(_blocked(data, panel, contrast, why, effect.overlap, found.adjust, warnings), {})
     ways = _ways(data, panel)
     kind, codes = shared.assigned(contrast.edge.cause)
-    sums = sums_of(effect, ways | ({kind: codes} if kind != "rows" or not ways else {}))
+    lost = {kind: _columns_of(panel, kind, shared.adjustment(found.adjust, contrast.edge.cause, contrast.level))}
+    sums = sums_of(effect, ways | ({kind: codes} if kind != "rows" or not ways else {}), lost)
     errors = {way: sums[way] for way in ways}
     se = clustered_error(effect, errors, panel.pair if len(ways) == 2 else None)
     signs = random_signs(shared.seed)
@@ -204,6 +205,12 @@ def _about_propensities(
 
 def _naive(panel: Panel, arm: Arm) -> Effect:
     return naive_numeric(panel.y, arm.values) if arm.numeric else naive_levels(panel.y, arm.rows, arm.reference)
+
+
+def _columns_of(panel: Panel, table: str, adjust: Columns) -> int:
+    """Count the columns adjusted for that are attributes of a table."""
+    own = [block.every for name, block in panel.blocks.items() if name.startswith(f"{table}.")]
+    return len(np.intersect1d(np.concatenate(own), adjust)) if own else 0
 
 
 def _distinct(codes: Codes | None) -> int:

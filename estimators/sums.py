@@ -34,6 +34,7 @@ class Sums:
     moved : how the cluster's scores move when an effect is imposed that is smaller by one; sums to one.
     cause, outcome, squares : sums of residual cause, residual outcome and squared residual cause.
     product : sum of residual cause times residual outcome.
+    lost : columns adjusted for that vary from cluster to cluster as the cause does.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Sums:
     outcome: Floats
     squares: Floats
     product: Floats
+    lost: int = 0
 
     @property
     def groups(self) -> int:
@@ -56,8 +58,14 @@ class Sums:
 
     @cached_property
     def variance(self) -> float:
-        r"""Cluster-robust sum of squares, :math:`\frac{G}{G-1} \sum_g (\sum_{r \in g} \psi_r)^2`."""
-        return float(self.influence @ self.influence) * self.groups / max(self.groups - 1, 1)
+        r"""Cluster-robust sum of squares, :math:`\frac{G}{G - 1 - k} \sum_g (\sum_{r \in g} \psi_r)^2`.
+
+        Every column adjusted for at the clusters' own level costs one of them: predictions out of fold are as far off
+        as their coefficients are, and an error in what is predicted of the cause meets one in what is predicted of the
+        outcome. At most half of the clusters are taken to be lost.
+        """
+        left = self.groups - 1 - min(self.lost, self.groups // 2)
+        return float(self.influence @ self.influence) * self.groups / max(left, 1)
 
     @cached_property
     def effective(self) -> float:
@@ -77,8 +85,8 @@ def _equal(c: Floats) -> float:
     return float(c.sum()) ** 2 / spread if spread > 0 else 0.0
 
 
-def sums_of(effect: Effect, ways: Mapping[str, Codes]) -> dict[str, Sums]:
-    """Return the sums of an effect by each way of clustering.
+def sums_of(effect: Effect, ways: Mapping[str, Codes], lost: Mapping[str, int] | None = None) -> dict[str, Sums]:
+    """Return the sums of an effect by each way of clustering; `lost` holds the columns lost to each.
 
     Imposing another effect moves a cluster's scores by the share of the effect that it carries, if its residuals come
     from a regression on all rows, which a few carriers bend towards themselves; and by its share of the rows, if they
@@ -97,11 +105,24 @@ def sums_of(effect: Effect, ways: Mapping[str, Codes]) -> dict[str, Sums]:
     for kind, codes in ways.items():
         rows = np.bincount(codes).astype(np.float64)
         present = rows > 0
-        counted, influence, leverage, share, *rest = (
+        counted, influence, leverage, share, cause, outcome, squares, product = (
             np.bincount(codes, weights=column)[present].astype(np.float64) for column in columns
         )
-        moved = 0.5 * (share + rows[present] / len(t))
-        out[kind] = Sums(kind, len(t), rows[present], counted, influence, leverage, share, moved, *rest)
+        out[kind] = Sums(
+            kind=kind,
+            total=len(t),
+            rows=rows[present],
+            counted=counted,
+            influence=influence,
+            leverage=leverage,
+            share=share,
+            moved=0.5 * (share + rows[present] / len(t)),
+            cause=cause,
+            outcome=outcome,
+            squares=squares,
+            product=product,
+            lost=(lost or {}).get(kind, 0),
+        )
     return out
 
 

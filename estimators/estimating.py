@@ -27,7 +27,7 @@ from whyrank.estimators.shared import SharedNuisances
 from whyrank.estimators.together import Evidence, look_together
 from whyrank.estimators.words import say
 
-__all__ = ["estimate_edges"]
+__all__ = ["Working", "effect_on_rows", "estimate_edges"]
 
 _SLICE_SHARE = 2.0
 """A randomised slice is preferred when its standard error is at most this many times that of all rows."""
@@ -87,7 +87,7 @@ def _by_cause(edges: Sequence[Edge]) -> Iterator[list[Edge]]:
 
 
 @dataclass(frozen=True)
-class _Working:
+class Working:
     """One arm's effect, the rows it was estimated on, the arm there, and what is to be said of other rows.
 
     `all_rows`, `slice_check`, `controls` and `note` are as in `gather`.
@@ -121,7 +121,7 @@ def _estimate_cause(
     with threadpool_limits(limits=1):
         shown: dict[Edge, list[Evidence]] = {edge: [] for edge in edges}
         for contrast, arm in base_contrasts(panel, plain):  # one level at a time: each holds five numbers a row
-            working = _effect(data, shared, selection, plain, arm, found)
+            working = effect_on_rows(data, shared, selection, plain, arm, found)
             if not working.effect.blocked:
                 working = replace(working, controls=controls.check(plain, arm.level))
             for edge in edges:
@@ -138,7 +138,7 @@ def _gathered(
     edge: Edge,
     contrast: Contrast,
     found: Identification,
-    working: _Working,
+    working: Working,
 ) -> Iterator[Evidence]:
     """Put the evidence beside one level's effect, by levels of the edge's modifier if it has one."""
     effect, where, arm, everywhere = working.effect, working.shared, working.arm, working.all_rows
@@ -168,14 +168,14 @@ def _compares(panel: Panel, name: str) -> bool:
     return name in panel.blocks and bool(arms(panel, name))
 
 
-def _effect(
+def effect_on_rows(
     data: StudyData,
     shared: SharedNuisances,
     selection: Selection | None,
     edge: Edge,
     arm: Arm,
     found: Identification,
-) -> _Working:
+) -> Working:
     """Return one arm's effect, the rows it was estimated on, the arm there, and, if a slice, the effect on all rows.
 
     With logged propensities all rows are used, and how the slice agrees with them is checked.
@@ -188,7 +188,7 @@ def _effect(
     open_path = blocked_effect(panel.n, "none", 0.0, "open path")
     if panel.weighting is not None and panel.weighting.design and edge.cause.startswith("items."):
         if found.open_path and not found.rescuable:
-            return _Working(open_path, shared, arm)
+            return Working(open_path, shared, arm)
         return _weighted(data, shared, edge, arm, found)
     sliced = drawn is not None and drawn.sum() >= _MIN_SLICE
     if selection is not None and edge.cause.startswith("items.") and not found.open_path and not sliced:
@@ -196,51 +196,51 @@ def _effect(
         chosen, where, other = (
             (plain, shared, weighted) if selection.power == 0 else (weighted, selection.shared, plain)
         )
-        return _Working(chosen, where, arm, note=selection.note(other.estimate, data.config.study.language))
+        return Working(chosen, where, arm, note=selection.note(other.estimate, data.config.study.language))
     everything = open_path if found.open_path else _on(shared, edge, arm, found)
     if drawn is None or not sliced or not edge.cause.startswith("items."):
-        return _Working(everything, shared, arm)
+        return Working(everything, shared, arm)
     if drawn.all():
-        return _Working((_on(shared, edge, arm, found) if found.open_path else everything), shared, arm)
+        return Working((_on(shared, edge, arm, found) if found.open_path else everything), shared, arm)
     part = shared.drawn
     arm_there = next(a for a in arms(part.panel, edge.cause) if a.level == arm.level)
     on_slice = _on(part, edge, arm_there, found)
     if on_slice.blocked:
-        return _Working(everything, shared, arm)
+        return Working(everything, shared, arm)
     if everything.blocked:
-        return _Working(on_slice, part, arm_there, float("nan"))
+        return Working(on_slice, part, arm_there, float("nan"))
     slice_se, se = standard_error(data, part.panel, on_slice), standard_error(data, panel, everything)
     contradicts = abs(on_slice.estimate - everything.estimate) > _CONTRADICTION * float(np.hypot(slice_se, se))
     if slice_se <= _SLICE_SHARE * se or contradicts:
-        return _Working(on_slice, part, arm_there, everything.estimate)
-    return _Working(everything, shared, arm)
+        return Working(on_slice, part, arm_there, everything.estimate)
+    return Working(everything, shared, arm)
 
 
-def _weighted(data: StudyData, shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) -> _Working:
+def _weighted(data: StudyData, shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) -> Working:
     """Estimate one arm's effect on all rows, weighted as if items had been drawn at random; compare the slice."""
     panel, drawn = shared.panel, shared.panel.randomised
     if found.open_path and found.rescue is not None:
         found = replace(found, adjust=found.rescue)
     effect = _on(shared, edge, arm, found)
     if effect.blocked or drawn is None or drawn.all() or drawn.sum() < _MIN_SLICE:
-        return _Working(effect, shared, arm)
+        return Working(effect, shared, arm)
     part = shared.drawn
     there = [a for a in arms(part.panel, edge.cause) if a.level == arm.level]
     on_slice = _on(part, edge, there[0], found) if there else blocked_effect(part.panel.n, "none", 0.0, "no overlap")
     if on_slice.blocked:
-        return _Working(effect, shared, arm)
+        return Working(effect, shared, arm)
     joint = float(np.hypot(standard_error(data, part.panel, on_slice), standard_error(data, panel, effect)))
     apart = abs(on_slice.estimate - effect.estimate) / joint if joint > 0 else float("nan")
     said = say(data.config.study.language, "slice agrees", rows=part.panel.n, slice=on_slice.estimate, apart=apart)
     check = Check("randomised_rows", bool(apart <= _CONTRADICTION), apart, _CONTRADICTION, said)
-    return _Working(effect, shared, arm, slice_check=check)
+    return Working(effect, shared, arm, slice_check=check)
 
 
 def _control(
     data: StudyData, shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification
 ) -> tuple[Effect, Inference]:
     """Estimate one arm's effect on an outcome that it can't affect, as any other."""
-    working = _effect(data, shared, None, edge, arm, found)
+    working = effect_on_rows(data, shared, None, edge, arm, found)
     return working.effect, inference(data, working.shared, working.effect)
 
 

@@ -23,7 +23,7 @@ from whyrank.estimators.together import Evidence
 from whyrank.estimators.trials import try_audit, try_gates
 from whyrank.estimators.words import Language, say
 
-__all__ = ["gather", "inference", "nothing_to_compare", "standard_error"]
+__all__ = ["clusters_of", "gather", "inference", "lost_columns", "nothing_to_compare", "standard_error"]
 
 
 def gather(
@@ -70,9 +70,9 @@ def gather(
         why = say(language, effect.blocked, path=found.open_path, name=contrast.edge.cause)
         why = say(language, "namely", what=why, which=apart) if apart else why
         return Evidence(_blocked(data, panel, contrast, why, effect.overlap, found.adjust, warnings), {})
-    ways = _ways(data, panel)
+    ways = clusters_of(data, panel)
     kind, codes = shared.assigned(contrast.edge.cause)
-    lost = {kind: _columns_of(panel, kind, shared.adjustment(found.adjust, contrast.edge.cause, contrast.level))}
+    lost = lost_columns(shared, contrast, found)
     sums = sums_of(effect, ways | ({kind: codes} if kind != "rows" or not ways else {}), lost)
     errors = {way: sums[way] for way in ways}
     se = clustered_error(effect, errors, panel.pair if len(ways) == 2 else None)
@@ -149,7 +149,7 @@ def _apart(cause: str, apart: Sequence[Apart], language: Language) -> str:
 
 def inference(data: StudyData, shared: SharedNuisances, effect: Effect) -> Inference:
     """Return how sure an effect is, with the clusters that the study's scope asks for."""
-    ways = _ways(data, shared.panel)
+    ways = clusters_of(data, shared.panel)
     sums = sums_of(effect, ways)
     se = clustered_error(effect, sums, shared.panel.pair if len(ways) == 2 else None)
     return infer(effect.estimate, se, sums, rows=effect.ess, signs=random_signs(shared.seed))
@@ -157,11 +157,11 @@ def inference(data: StudyData, shared: SharedNuisances, effect: Effect) -> Infer
 
 def standard_error(data: StudyData, panel: Panel, effect: Effect) -> float:
     """Return the standard error of an effect with the clusters that the study's scope asks for."""
-    ways = _ways(data, panel)
+    ways = clusters_of(data, panel)
     return clustered_error(effect, sums_of(effect, ways), panel.pair if len(ways) == 2 else None)
 
 
-def _ways(data: StudyData, panel: Panel) -> dict[str, Codes]:
+def clusters_of(data: StudyData, panel: Panel) -> dict[str, Codes]:
     """Return the clusters that the standard errors use."""
     ways: dict[str, Codes] = {}
     if panel.user is not None and data.config.users.unit == "user":
@@ -205,6 +205,13 @@ def _about_propensities(
 
 def _naive(panel: Panel, arm: Arm) -> Effect:
     return naive_numeric(panel.y, arm.values) if arm.numeric else naive_levels(panel.y, arm.rows, arm.reference)
+
+
+def lost_columns(shared: SharedNuisances, contrast: Contrast, found: Identification) -> dict[str, int]:
+    """Return how many columns adjusted for vary as the cause does, by the clusters that it is assigned to."""
+    kind, _ = shared.assigned(contrast.edge.cause)
+    adjust = shared.adjustment(found.adjust, contrast.edge.cause, contrast.level)
+    return {kind: _columns_of(shared.panel, kind, adjust)}
 
 
 def _columns_of(panel: Panel, table: str, adjust: Columns) -> int:
@@ -266,7 +273,7 @@ def _blocked(
         n_users=_distinct(panel.user),
         n_items=_distinct(panel.item),
         ess=nan,
-        clusters=", ".join(_ways(data, panel)) or "rows",
+        clusters=", ".join(clusters_of(data, panel)) or "rows",
         overlap=overlap,
         robustness_value=nan,
         adjusted_for=adjusted_for,

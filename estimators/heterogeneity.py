@@ -22,10 +22,11 @@ Wager (2024), Sequential validation of treatment heterogeneity, arXiv 2405.05534
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from whyrank.estimators.clusters import t_interval
 from whyrank.estimators.held_out import Split, split_rows
@@ -107,6 +108,16 @@ class Heterogeneity:
         """P-value of the calibration: how probable so good a prediction is if the effect is the same for all."""
         return self.calibration.p_value
 
+    @property
+    def gates(self) -> pd.DataFrame:
+        """The groups as a table, a row each."""
+        return pd.DataFrame([asdict(group) for group in self.groups], columns=[f.name for f in fields(Group)])
+
+    @property
+    def curve(self) -> pd.DataFrame:
+        """The curve as a table: `share`, `gain`, `se`."""
+        return pd.DataFrame(self.toc, columns=["share", "gain", "se"])
+
 
 def heterogeneity(
     scores: Scores, X: Floats, rng: np.random.Generator, *, learner: Learner = learn_best
@@ -139,6 +150,7 @@ class _Tested:
 
     def __init__(self, split: Split, by_user: Floats) -> None:
         self.scores = split.scores
+        self.in_turns = split.item_folds > 1
         weight = split.sums[1]
         centred, start, end = (np.zeros_like(by_user) for _ in range(3))
         for users, j in ((split.users == k, j) for _, k, j in split.cells(sequential=True)):
@@ -223,8 +235,17 @@ class _Tested:
         return self._statistic(top.effect - bottom.effect, high - low)
 
     def _se(self, influence: Floats) -> float:
-        """Standard error of a sum of influence values over the rows that were predicted."""
-        return self.scores.se_of(influence * len(influence))
+        """Standard error of a sum of influence values over the rows that were predicted.
+
+        Folds of items are learned from and judged on in turns: what items share enters each pair of folds twice, which
+        clustering can't see. At most it doubles the variance, where all of it is the items'.
+        """
+        scaled = influence * len(influence)
+        se = self.scores.se_of(scaled)
+        if not self.in_turns or not se > 0 or self.scores.pair is None:
+            return se
+        shared = self.scores.way_variance("items", scaled) - self.scores.way_variance("pair", scaled)
+        return se * float(np.sqrt(1.0 + min(max(shared / se**2, 0.0), 1.0)))
 
     def _statistic(self, estimate: float, influence: Floats) -> Statistic:
         se = self._se(influence)

@@ -6,7 +6,7 @@ are one weighted regression of z on the users' attributes, since attributes don'
 .. math:: \min_\theta \sum_u \omega_u (z_u - \theta(x_u))^2, \quad
     \omega_u = \sum_{r \in u} w_r, \quad z_u = \sum_{r \in u} m_r / \omega_u
 
-with moment m = pseudo and weight w = 1 for scores, m = T̃Ỹ and w = T̃² for residuals. So one row per user is all that
+with moment m = score and weight w = 1 for scores, m = T̃Ỹ and w = T̃² for residuals. So one row per user is all that
 a second stage needs, and no user is split between the halves of an honest tree. Every second stage is recentred: its
 average over rows, weighted by w, is the edge's own estimate.
 
@@ -19,14 +19,14 @@ Athey, Tibshirani and Wager (2019), Annals of Statistics 47 (honest forests).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from whyrank.estimators.clusters import cluster_sums, effective_clusters, two_way_se
+from whyrank.estimators.clusters import cluster_sums
 from whyrank.estimators.effects import Effect
 
 __all__ = [
@@ -79,6 +79,7 @@ class Scores:
     ways : cluster codes that standard errors use, by name.
     pair : codes of the intersection.
     estimate, se, dof : the edge's own average effect.
+    lost : columns adjusted for that vary from cluster to cluster, by way; each costs one cluster.
     """
 
     moment: Floats
@@ -91,17 +92,47 @@ class Scores:
     estimate: float
     se: float
     dof: float
+    lost: Mapping[str, int] = field(default_factory=dict)
+
+    def factor(self, way: str, groups: int) -> float:
+        """Return what a sum over clusters is multiplied by, as that of the edge's own standard error is."""
+        return groups / max(groups - 1 - min(self.lost.get(way, 0), groups // 2), 1)
+
+    def way_variance(self, way: str, influence: Floats) -> float:
+        """Return the one-way clustered variance of a mean of influence values; `way` may be "pair"."""
+        codes = self.ways[way] if way != "pair" else self.pair
+        if codes is None:
+            raise ValueError("two-way clustering needs the codes of the intersection")
+        groups = int(np.count_nonzero(np.bincount(codes)))
+        sums = cluster_sums(influence, codes)
+        return float(sums @ sums) * self.factor(way, groups) / len(influence) ** 2
 
     def se_of(self, influence: Floats) -> float:
         """Return the clustered standard error of a mean of influence values."""
-        return two_way_se(influence, tuple(self.ways.values()), self.pair if len(self.ways) == 2 else None)
+        if not self.ways:
+            return float(np.sqrt(influence @ influence)) / len(influence)
+        parts = [self.way_variance(way, influence) for way in self.ways]
+        total = max(parts)
+        if len(parts) == 2:
+            total = max(sum(parts) - self.way_variance("pair", influence), total)
+        return float(np.sqrt(total))
 
     def per_user(self, values: Floats) -> Floats:
         """Return the sum of a row-level quantity for each user, shape (n_users,)."""
         return np.bincount(self.user, weights=values, minlength=self.n_users).astype(np.float64)
 
 
-def scores_of(effect: Effect, user: Codes, n_users: int, ways: Mapping[str, Codes], pair: Codes | None) -> Scores:
+def scores_of(
+    effect: Effect,
+    user: Codes,
+    n_users: int,
+    ways: Mapping[str, Codes],
+    pair: Codes | None,
+    *,
+    se: float,
+    dof: float,
+    lost: Mapping[str, int] | None = None,
+) -> Scores:
     """Take the scores or residuals of an effect.
 
     Parameters
@@ -109,26 +140,13 @@ def scores_of(effect: Effect, user: Codes, n_users: int, ways: Mapping[str, Code
     effect : an effect that isn't blocked.
     user : user of each row, as a position among `n_users` users.
     ways, pair : clusters of the standard errors, and their intersection.
+    se, dof : standard error of the effect, and its degrees of freedom.
+    lost : columns adjusted for that vary from cluster to cluster, by way.
     """
     moment, weight = effect.scores
-    if effect.pseudo is not None:
-        square = float(moment @ moment)
-    else:
-        square = float(np.sum(np.where(weight > 0, effect.y_residual, 0.0) ** 2))
-    rest = effect.y_residual - effect.estimate * effect.t_residual
-    worth = [effective_clusters(effect.leverage, rest, codes) for codes in ways.values()]
-    return Scores(
-        moment,
-        weight,
-        square,
-        user,
-        n_users,
-        ways,
-        pair,
-        estimate=effect.estimate,
-        se=two_way_se(effect.influence, tuple(ways.values()), pair if len(ways) == 2 else None),
-        dof=max(min(worth or [effect.ess]) - 1.0, 1.0),
-    )
+    of_rows = effect.y_residual if effect.pseudo is None else np.sqrt(weight) * np.nan_to_num(effect.pseudo)
+    square = float(np.sum(np.where(weight > 0, of_rows, 0.0) ** 2))
+    return Scores(moment, weight, square, user, n_users, ways, pair, effect.estimate, se, dof, lost or {})
 
 
 @dataclass(frozen=True)
@@ -296,7 +314,7 @@ def _meats(scores: Scores, error: Floats, Z: Floats) -> dict[str, Floats]:
         grid = sparse.csr_matrix((error, (codes, scores.user)), shape=(groups, len(Z)))
         S = np.asarray(grid @ Z)
         present = len(np.unique(codes))
-        meats[way] = S.T @ S * (present / max(present - 1, 1))
+        meats[way] = S.T @ S * scores.factor(way, present)
     if len(meats) == 2:
         if scores.pair is None:
             raise ValueError("two-way clustering needs the codes of the intersection")
@@ -304,7 +322,7 @@ def _meats(scores: Scores, error: Floats, Z: Floats) -> dict[str, Floats]:
         owner = np.zeros(len(sums), np.intp)
         owner[scores.pair] = scores.user
         squares = np.bincount(owner, weights=sums**2, minlength=len(Z)).astype(np.float64)
-        meats["pair"] = of_users(squares * (len(sums) / max(len(sums) - 1, 1)))
+        meats["pair"] = of_users(squares * scores.factor("pair", len(sums)))
     return meats
 
 
@@ -321,7 +339,7 @@ def fit_forest(scores: Scores, X: Floats, rng: np.random.Generator) -> Forest:
     shared = 0.0
     if "items" in scores.ways and "users" in scores.ways:
         influence = (scores.moment - scores.weight * scores.estimate) / scores.weight.mean()
-        shared = max(scores.se**2 - two_way_se(influence, (scores.ways["users"],)) ** 2, 0.0)
+        shared = max(scores.se**2 - scores.way_variance("users", influence), 0.0)
     elif "items" in scores.ways:
         shared = scores.se**2
     return Forest(forest, shift, shared, np.asarray(forest.feature_importances_, np.float64))

@@ -9,7 +9,7 @@ random, with the null imposed, and reads off how far the t statistic then strays
     t^* = \frac{\theta^* - \theta_0 + z \sqrt{R}}{\sqrt{V^* + R}}
 
 with :math:`v_g = \pm 1`, :math:`V^*` the cluster-robust variance of the turned scores after the effect and an intercept
-are taken out of them, :math:`a_g` how the imposed effect moves the scores, and R what the other way of clustering adds
+are taken out of them, :math:`a_g` how its scores move with the effect, and R what the other way of clustering adds
 to the variance (thousands of users: known well). The weights are drawn for the way that leaves the variance less
 certain. `benchmarks/clusters.py` counts how often attributes without an effect are rejected.
 

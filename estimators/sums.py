@@ -58,14 +58,19 @@ class Sums:
 
     @cached_property
     def variance(self) -> float:
-        r"""Cluster-robust sum of squares, :math:`\frac{G}{G - 1 - k} \sum_g (\sum_{r \in g} \psi_r)^2`.
+        r"""Cluster-robust sum of squares, and what the columns adjusted for cost.
 
-        Every column adjusted for at the clusters' own level costs one of them: predictions out of fold are as far off
-        as their coefficients are, and an error in what is predicted of the cause meets one in what is predicted of the
-        outcome. At most half of the clusters are taken to be lost.
+        .. math:: V = \frac{G}{G - 1} \left( \frac{G - 1}{G - 1 - k} \right)^{3/2}
+            \sum_g (\sum_{r \in g} \psi_r)^2
+
+        Every column at the clusters' own level costs one of them, and more: predictions out of fold are as far off as
+        their coefficients are, in what is predicted of the cause and of the outcome, and the two errors meet in the
+        estimate, though not in its scores. The power is between what simulations of 60 items ask for with three and
+        with fifteen columns. At most half of the clusters are taken to be lost.
         """
         left = self.groups - 1 - min(self.lost, self.groups // 2)
-        return float(self.influence @ self.influence) * self.groups / max(left, 1)
+        power = (max(self.groups - 1, 1) / max(left, 1)) ** 1.5
+        return float(self.influence @ self.influence) * power * self.groups / max(self.groups - 1, 1)
 
     @cached_property
     def effective(self) -> float:
@@ -88,9 +93,8 @@ def _equal(c: Floats) -> float:
 def sums_of(effect: Effect, ways: Mapping[str, Codes], lost: Mapping[str, int] | None = None) -> dict[str, Sums]:
     """Return the sums of an effect by each way of clustering; `lost` holds the columns lost to each.
 
-    Imposing another effect moves a cluster's scores by the share of the effect that it carries, if its residuals come
-    from a regression on all rows, which a few carriers bend towards themselves; and by its share of the rows, if they
-    come from models that never saw it. Cross-fitted effects are in between: the mean of the two is taken.
+    Imposing another effect moves the scores of every row alike where they are averaged (AIPW); in a regression of
+    residuals it moves them by the share of the effect that they carry.
     """
     t, y = effect.t_residual, effect.y_residual
     carried = np.abs(effect.leverage * t)
@@ -116,7 +120,7 @@ def sums_of(effect: Effect, ways: Mapping[str, Codes], lost: Mapping[str, int] |
             influence=influence,
             leverage=leverage,
             share=share,
-            moved=0.5 * (share + rows[present] / len(t)),
+            moved=rows[present] / len(t) if effect.pseudo is not None else share,
             cause=cause,
             outcome=outcome,
             squares=squares,

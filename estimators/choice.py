@@ -147,6 +147,18 @@ class ChoiceFit:
         own = float(self.covariance[column, column])
         return min(1.0 / (total * own), 1.0) if total > 0 and own > 0 else 0.0
 
+    def by_item(self, column: int) -> tuple[Floats, Floats, Floats]:
+        """Return each item's residual cause, its expected purchases, and its excess of purchases without the effect."""
+        rows, n = self.rows, self.rows.n_items
+        part = self.direction(column)[:, 0] / float(self.covariance[column, column])
+        mass = np.bincount(rows.item_of_row, weights=self.probability, minlength=n)
+        pull = np.bincount(rows.item_of_row, weights=self.residual, minlength=n)
+        centred = part[rows.item_of_row]
+        mean = np.add.reduceat(centred * self.probability, rows.indptr[:-1])
+        centred = (centred - mean[rows.choice_of_row]) * self.probability
+        moved = np.bincount(rows.item_of_row, weights=centred, minlength=n)
+        return part, mass.astype(np.float64), np.asarray(pull + float(self.beta[column]) * moved, np.float64)
+
     def effect(self, column: int, unit: float = 1.0) -> Effect:
         r"""Return one coefficient, as an effect per `unit` of the column, with its influence on every row.
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from whyrank.estimators.choice import ChoiceFit
 from whyrank.estimators.estimate import Check
+from whyrank.estimators.item_worth import WorthFit
 from whyrank.estimators.words import Language, say
 
 __all__ = ["item_placebo", "item_random_common_cause", "omitted_block", "robustness", "user_placebo"]
@@ -19,14 +20,14 @@ COMMON_CAUSE_DRAWS = 20
 
 
 def item_placebo(
-    fit: ChoiceFit, column: int, unit: float, rng: np.random.Generator, *, language: Language = "en"
+    fit: ChoiceFit | WorthFit, column: int, unit: float, rng: np.random.Generator, *, language: Language = "en"
 ) -> Check:
     """Permute what is particular to the cause among the items; the effect must stand out from the placebos.
 
     Under no effect each item's score is what was bought beyond what the other columns expect, so a placebo is the score
     of the permuted cause over its information: no refit.
     """
-    item, mass, excess = _by_item(fit, column)
+    item, mass, excess = fit.by_item(column)
     seen = mass > 0
     part, mass, excess = item[seen], mass[seen], excess[seen]
     draws = np.array([_slope(rng.permutation(part), mass, excess) for _ in range(DRAWS)])
@@ -36,21 +37,6 @@ def item_placebo(
 def _slope(cause: Floats, mass: Floats, excess: Floats) -> float:
     centred = cause - float(cause @ mass) / float(mass.sum())
     return float(centred @ excess) / max(float(mass @ centred**2), 1e-300)
-
-
-def _by_item(fit: ChoiceFit, column: int) -> tuple[Floats, Floats, Floats]:
-    """Return each item's residual cause, its expected purchases, and its excess of purchases without the effect."""
-    rows, n = fit.rows, fit.rows.n_items
-    own = float(fit.covariance[column, column])
-    part = fit.direction(column)[:, 0] / own
-    mass = np.bincount(rows.item_of_row, weights=fit.probability, minlength=n)
-    pull = np.bincount(rows.item_of_row, weights=fit.residual, minlength=n)
-    centred = part[rows.item_of_row]
-    mean = np.add.reduceat(centred * fit.probability, rows.indptr[:-1])
-    centred = (centred - mean[rows.choice_of_row]) * fit.probability
-    moved = np.bincount(rows.item_of_row, weights=centred, minlength=n)
-    excess: Floats = pull + float(fit.beta[column]) * moved
-    return part, mass.astype(np.float64), excess
 
 
 def user_placebo(
@@ -97,10 +83,16 @@ def _placebo(draws: Floats, observed: float, sentence: str, language: Language) 
 
 
 def item_random_common_cause(
-    fit: ChoiceFit, column: int, unit: float, se: float, rng: np.random.Generator, *, language: Language = "en"
+    fit: ChoiceFit | WorthFit,
+    column: int,
+    unit: float,
+    se: float,
+    rng: np.random.Generator,
+    *,
+    language: Language = "en",
 ) -> Check:
     """Adjust for a random column of the items, to first order; the effect must not move."""
-    part, mass, excess = _by_item(fit, column)
+    part, mass, excess = fit.by_item(column)
     centred = part - float(part @ mass) / float(mass.sum())
     s_tt = float(mass @ centred**2)
     before = float(centred @ excess) / s_tt
@@ -129,7 +121,7 @@ def robustness(t_value: float, dof: float) -> float:
 
 
 def omitted_block(
-    fit: ChoiceFit,
+    fit: ChoiceFit | WorthFit,
     column: int,
     unit: float,
     blocks: dict[str, npt.NDArray[np.intp]],

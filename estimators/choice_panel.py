@@ -11,12 +11,16 @@ from whyrank.datasets.alternatives import ChoiceSets, sample_alternatives
 from whyrank.datasets.study_data import Attribute, StudyData
 from whyrank.estimators.choice import ChoiceFit, ChoiceRows, fit_choice
 from whyrank.estimators.encode import Encoded, encode
+from whyrank.estimators.item_worth import WorthFit, fit_with_worth
 from whyrank.estimators.words import say
 
 __all__ = ["ChoiceArm", "ChoicePanel", "build_choice_panel", "choice_arms"]
 
 Floats = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.intp]
+
+MIN_SPARE_ITEMS = 20
+"""Items beyond the number of columns from which their worths can be told from what the columns do."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class ChoicePanel:
     curves: dict[str, Columns]
     warnings: tuple[str, ...]
     _fits: dict[tuple[bytes, bytes], ChoiceFit] = field(default_factory=dict)
+    _worths: dict[bytes, WorthFit] = field(default_factory=dict)
 
     def adjustment(self, cause: str, adjust: tuple[str, ...]) -> Columns:
         """Return the columns of a model: the cause's own, and all of what is adjusted for."""
@@ -78,6 +83,17 @@ class ChoicePanel:
             if name in self.places and name != cause:
                 parts += [self.places[name], self.curves[name]]
         return np.unique(np.concatenate(parts))
+
+    def with_worth(self, columns: Columns) -> WorthFit | ChoiceFit:
+        """Return the model of some columns in which each item has a worth of its own; without, if items are few."""
+        if len(np.unique(self.rows.item_of_row)) - len(columns) < MIN_SPARE_ITEMS:
+            return self.fit(columns)
+        key = columns.tobytes()
+        if key not in self._worths:
+            if len(self._worths) >= 8:
+                self._worths.pop(next(iter(self._worths)))
+            self._worths[key] = fit_with_worth(self.rows, self.columns[:, columns])
+        return self._worths[key]
 
     def fit(self, columns: Columns, group: npt.NDArray[np.bool_] | None = None) -> ChoiceFit:
         """Return the model of some columns, on all purchases or on some; each is fitted once."""

@@ -15,11 +15,18 @@ from whyrank.edge import Contrast, Edge
 from whyrank.estimators import choice_gates, gates
 from whyrank.estimators.bootstrap import Inference, infer, random_signs
 from whyrank.estimators.choice import ChoiceRows, difference, fit_choice
-from whyrank.estimators.choice_panel import ChoiceArm, ChoicePanel, build_choice_panel, choice_arms
+from whyrank.estimators.choice_panel import (
+    MIN_SPARE_ITEMS,
+    ChoiceArm,
+    ChoicePanel,
+    build_choice_panel,
+    choice_arms,
+)
 from whyrank.estimators.effects import Effect
 from whyrank.estimators.encode import encode
 from whyrank.estimators.estimate import Check, Estimate
 from whyrank.estimators.identify import Identification, identify
+from whyrank.estimators.item_worth import fit_with_worth
 from whyrank.estimators.sums import Sums, clustered_error, sums_of, variance_parts
 from whyrank.estimators.together import Evidence, look_together
 from whyrank.estimators.words import say
@@ -102,7 +109,8 @@ def _main(data: StudyData, panel: ChoicePanel, contrast: Contrast, arm: ChoiceAr
     cause, language = contrast.edge.cause, data.config.study.language
     columns = panel.adjustment(cause, found.adjust)
     own = panel.places[cause]
-    fit, alone = panel.fit(columns), panel.fit(own)
+    fitted = panel.fit if data.config.validation.scope == "these items" else panel.with_worth
+    fit, alone = fitted(columns), fitted(own)
     place = int(np.searchsorted(columns, own[arm.place]))
     rare = _too_rare(panel.rows, arm)
     if rare is not None:
@@ -198,8 +206,10 @@ def _by_item(
     if both is not None and _bought(panel.rows, both) < MIN_BOUGHT:
         why = say(language, "never bought", level=f"{arm.level}, {moved.level}", count=MIN_BOUGHT)
         return _blocked(data, panel, contrast, why, found.adjust)
-    fit = fit_choice(panel.rows, np.hstack([panel.columns[:, columns], products]))
-    plain = fit_choice(panel.rows, np.hstack([own, other, products]))
+    few = len(np.unique(panel.rows.item_of_row)) - len(columns) - products.shape[1] < MIN_SPARE_ITEMS
+    fitted = fit_choice if few or data.config.validation.scope == "these items" else fit_with_worth
+    fit = fitted(panel.rows, np.hstack([panel.columns[:, columns], products]))
+    plain = fitted(panel.rows, np.hstack([own, other, products]))
     unit = arm.unit * moved.unit
     effect = fit.effect(len(columns) + place, unit)
     naive = plain.effect(own.shape[1] + other.shape[1] + place, unit)

@@ -10,6 +10,8 @@ import pytest
 from statsmodels.discrete.conditional_models import ConditionalLogit  # type: ignore[import-untyped]
 
 from whyrank.estimators.choice import ChoiceRows, fit_choice
+from whyrank.estimators.choice_panel import build_choice_panel
+from whyrank.estimators.item_worth import fit_with_worth
 
 if TYPE_CHECKING:
     from tests.estimators.conftest import Lab
@@ -166,3 +168,15 @@ def test_profiles_and_these_items(lab: Lab) -> None:
     found = lab.estimate(choices(lab, rows=800, scope="these items"), "items.sale -> events.purchase")
     assert found.clusters == "users"
     assert "speaks of the items in this log only" in found.warnings
+
+
+@pytest.mark.parametrize("worth", [0.0, 0.5, 1.0])
+def test_the_worth_of_items_is_found_and_does_not_count_twice(lab: Lab, worth: float) -> None:
+    panel = build_choice_panel(choices(lab, worth=worth, rows=4_000), "events.purchase")
+    columns = panel.adjustment("items.price", ("items.sale", "items.brand", "items.tag"))
+    fit = fit_with_worth(panel.rows, panel.columns[:, columns])
+    assert np.sqrt(fit.tau2) == pytest.approx(worth, abs=0.12)
+    effect = fit.effect(1, 1.0)
+    assert effect.influence @ np.ones(len(effect.influence)) / len(effect.influence) == pytest.approx(0.0, abs=0.01)
+    if worth == 0:
+        np.testing.assert_allclose(fit.beta, panel.fit(columns).beta, atol=0.02)

@@ -105,7 +105,7 @@ def judged(log: Log, rng: np.random.Generator, size: float) -> tuple[list[Estima
 
 
 def _standard(values: Floats) -> Floats:
-    return (values - values.mean()) / values.std()
+    return np.asarray((values - values.mean()) / values.std())
 
 
 def independent(values: Floats, bought: Floats) -> float:

@@ -69,7 +69,7 @@ class Sums:
         with fifteen columns. At most half of the clusters are taken to be lost.
         """
         left = self.groups - 1 - min(self.lost, self.groups // 2)
-        power = (max(self.groups - 1, 1) / max(left, 1)) ** 1.5
+        power: float = (max(self.groups - 1, 1) / max(left, 1)) ** 1.5
         return float(self.influence @ self.influence) * power * self.groups / max(self.groups - 1, 1)
 
     @cached_property

@@ -76,7 +76,7 @@ def null_scores(R: Floats, rng: np.random.Generator, draws: int = DRAWS) -> Floa
     """Draw sizes of correlated null scores, shape (draws, contrasts)."""
     values, vectors = np.linalg.eigh(R)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    return np.abs(rng.standard_normal((draws, len(R))) @ root.T)
+    return np.asarray(np.abs(rng.standard_normal((draws, len(R))) @ root.T))
 
 
 def adjusted_p_values(p: Floats, scores: Floats) -> Floats:

@@ -13,9 +13,10 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +37,9 @@ Floats = npt.NDArray[np.float64]
 class World:
     """A log and what is true of it: the effect of each edge."""
 
-    users: dict[str, npt.NDArray[np.generic]]
-    items: dict[str, npt.NDArray[np.generic]]
-    events: dict[str, npt.NDArray[np.generic]]
+    users: Mapping[str, npt.NDArray[Any]]
+    items: Mapping[str, npt.NDArray[Any]]
+    events: Mapping[str, npt.NDArray[Any]]
     truth: dict[str, float]
     study: str = ""
     more: str = ""
@@ -47,9 +48,9 @@ class World:
         """Write the log as a study, and return the estimate of each edge."""
         n_users, n_items = int(self.events["user"].max()) + 1, int(self.events["item"].max()) + 1
         tables = {
-            "users": pd.DataFrame({"user": np.arange(max(n_users, _length(self.users)))} | self.users),
-            "items": pd.DataFrame({"item": np.arange(max(n_items, _length(self.items)))} | self.items),
-            "events": pd.DataFrame(self.events),
+            "users": pd.DataFrame({"user": np.arange(max(n_users, _length(self.users)))} | dict(self.users)),
+            "items": pd.DataFrame({"item": np.arange(max(n_items, _length(self.items)))} | dict(self.items)),
+            "events": pd.DataFrame(dict(self.events)),
         }
         text = "".join(f'[{name}]\npath = "{name}.csv"\nkey = "{name[:-1]}"\n' for name in ("users", "items"))
         text += f'[events]\npath = "events.csv"\nuser = "user"\nitem = "item"\n{self.study}\n'
@@ -63,7 +64,7 @@ class World:
         return {str(edge): estimates[0] for edge, estimates in found}
 
 
-def _length(columns: dict[str, npt.NDArray[np.generic]]) -> int:
+def _length(columns: Mapping[str, npt.NDArray[Any]]) -> int:
     return len(next(iter(columns.values()))) if columns else 0
 
 
@@ -243,7 +244,7 @@ def habits(seed: int, size: float, *, history: bool = True) -> World:
         parts.append(pd.DataFrame({"user": np.arange(users), "item": item, "y": click, "ts": day}))
         clicks += click
     log = pd.concat(parts)
-    events = {name: log[name].to_numpy() for name in log}
+    events = {str(name): log[name].to_numpy() for name in log}
     study = 'outcomes = ["y"]\ntime = "ts"' + ('\nhistory = ["items.tag"]' if history else "")
     return World(
         {}, {"sale": sale, "tag": tag}, events, {"items.sale -> events.y": 0.2, "items.tag -> events.y": 0.0}, study

@@ -175,7 +175,8 @@ def _expected(rows: ChoiceRows, utility: Floats) -> tuple[Floats, Floats]:
     starts, of = rows.indptr[:-1], rows.choice_of_row
     odds = np.exp(utility - utility.max())[rows.item_of_row]
     probability = odds / np.add.reduceat(odds, starts)[of]
-    return np.bincount(rows.item_of_row, weights=probability, minlength=rows.n_items), probability
+    mass = np.bincount(rows.item_of_row, weights=probability, minlength=rows.n_items)
+    return np.asarray(mass, np.float64), probability
 
 
 def _variance(worth: Floats, mass: Floats, tau2: float, columns: int) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from statsmodels.discrete.conditional_models import ConditionalLogit  # type: ignore[import-untyped]
+from statsmodels.discrete.conditional_models import ConditionalLogit
 
 from whyrank.estimators.choice import ChoiceRows, fit_choice
 from whyrank.estimators.choice_panel import build_choice_panel

@@ -173,7 +173,7 @@ def ratings(seed: int, size: float, *, noise: float = 0.3, taste: float = 1.0) -
 
 
 def badly_estimated(seed: int, size: float) -> World:
-    """Ratings that members chose for what is on sale; propensities that say little; the truth is that of rated pairs."""
+    """Ratings that members chose for what is on sale; propensities that say little; the truth is of rated pairs."""
     return ratings(seed, size, noise=2.5, taste=0.0)
 
 

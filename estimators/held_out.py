@@ -23,6 +23,7 @@ from whyrank.estimators.varying import (
     UserSums,
     learn_forest,
     learn_linear,
+    learn_sparse,
 )
 
 __all__ = ["Choice", "Split", "choose", "split_rows"]
@@ -141,13 +142,14 @@ class Choice:
 
 
 def choose(scores: Scores, X: Floats, rng: np.random.Generator) -> Choice:
-    """Compare constant, linear and forest by held-out loss; ties go to the simpler.
+    """Compare constant, sparse, linear and forest by held-out loss; ties go to the simpler.
 
     A gain within one clustered standard error of itself is a tie (the one-standard-error rule of Breiman et al. 1984).
     """
     split = split_rows(scores, X, rng)
     learners: dict[SecondStageName, Learner] = {"constant": _learn_constant}
     if X.shape[1]:
+        learners["sparse"] = learn_sparse
         learners["linear"] = learn_linear
         if int(np.sum(scores.per_user(scores.weight) > 0)) >= MIN_FOREST_USERS:
             learners["forest"] = learn_forest

@@ -97,7 +97,9 @@ def user_columns(users: pd.DataFrame, attributes: Sequence[Attribute], weight: F
         cells = users[attribute.column].astype(object).to_numpy()[seen]
         missing = np.array([_is_missing(cell) for cell in cells], bool)
         known = cells[~missing]
-        found = _of_values(attribute, known) if attribute.kind in ("numeric", "binary") else _of_levels(attribute, known)
+        found = (
+            _of_values(attribute, known) if attribute.kind in ("numeric", "binary") else _of_levels(attribute, known)
+        )
         if found and min(missing.sum(), len(known)) >= MIN_USERS:
             found.append(UserColumn(attribute, "", "missing"))
         columns.extend(found)

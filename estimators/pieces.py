@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -27,6 +27,9 @@ from whyrank.estimators.varying import Scores, scores_of
 from whyrank.estimators.words import say
 
 __all__ = ["ModifierRow", "Pieces", "modifier_rows", "modifiers_of", "pieces_of"]
+
+_NAN = float("nan")
+_UNSURE = Inference(_NAN, _NAN, _NAN, _NAN, _NAN, "t", _NAN)
 
 
 @dataclass(frozen=True)
@@ -139,17 +142,13 @@ def pieces_of(data: StudyData, edge: Edge, level: str | None = None) -> list[Pie
             where, effect = working.shared, working.effect
             ways = clusters_of(data, where.panel)
             lost = lost_columns(where, contrast, found)
-            blocked = say(data.config.study.language, effect.blocked, path=found.open_path, name=edge.cause)
-            told = Inference(*(float("nan"),) * 5, "t", float("nan"))
-            pieces = Pieces(contrast, effect, where, ways, lost, told, blocked if effect.blocked else "")
-            out.append(pieces if effect.blocked else _with_inference(pieces))
+            pieces = Pieces(contrast, effect, where, ways, lost, _UNSURE)
+            if effect.blocked:
+                said = say(data.config.study.language, effect.blocked, path=found.open_path, name=edge.cause)
+                out.append(replace(pieces, blocked=said))
+            else:
+                out.append(replace(pieces, told=pieces.sure(effect)))
     return out
-
-
-def _with_inference(pieces: Pieces) -> Pieces:
-    return Pieces(
-        pieces.contrast, pieces.effect, pieces.shared, pieces.ways, pieces.lost, pieces.sure(pieces.effect)
-    )
 
 
 def modifiers_of(data: StudyData, edge: Edge, panel: Panel) -> list[str]:
@@ -170,8 +169,7 @@ def modifier_rows(pieces: Pieces, names: Sequence[str]) -> list[ModifierRow]:
         for arm in arms(pieces.panel, name):
             effect = modified(pieces.effect, arm.values, numeric=arm.numeric)
             label = with_modifier(pieces.contrast, name, arm).label
-            nan = float("nan")
-            told = Inference(nan, nan, nan, nan, nan, "t", nan) if effect.blocked else pieces.sure(effect)
+            told = _UNSURE if effect.blocked else pieces.sure(effect)
             found.append((name, arm.level, arm.against, effect.estimate, told, label))
     adjusted = benjamini_hochberg(np.array([told.p for *_, told, _ in found], np.float64))
     return [

@@ -42,13 +42,16 @@ __all__ = [
     "learn_best",
     "learn_forest",
     "learn_linear",
+    "learn_sparse",
+    "picked_columns",
     "scores_of",
 ]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
 
-SecondStageName = Literal["constant", "linear", "forest"]
+SecondStageName = Literal["constant", "sparse", "linear", "forest"]
+"""From the simplest on: the average; linear in the few columns that matter alone; linear in all; an honest forest."""
 
 TREES = 400
 TREES_HELD_OUT = 60
@@ -62,6 +65,9 @@ FOREST_USERS = 50_000
 
 MIN_FOREST_USERS = 200
 """Users below which no forest is tried."""
+
+LEAST_T = 2.0
+"""What a column's statistic has to reach however few there are."""
 
 LEAF = 20
 """Users in a leaf, in either honest half."""
@@ -209,28 +215,34 @@ class Constant:
 
 @dataclass(frozen=True)
 class Linear:
-    """theta(x) = a + b·x; `meats` are the clustered covariances of its scores, by way (`pair` among them)."""
+    """theta(x) = a + b·x; `meats` are the clustered covariances of its scores, by way (`pair` among them).
+
+    `picked` are the columns of x that it reads, out of `width`.
+    """
 
     coefficients: Floats
     centre: Floats
     bread: Floats
     meats: Mapping[str, Floats]
     spread: Floats
-    name: SecondStageName = "linear"
+    picked: npt.NDArray[np.intp]
+    width: int
+    name: SecondStageName
 
     @property
     def importance(self) -> Floats:
         """Share of each column in the sum of |b·sd(x)|."""
-        size = np.abs(self.coefficients[1:]) * self.spread
+        size = np.zeros(self.width)
+        size[self.picked] = np.abs(self.coefficients[1:]) * self.spread
         return size / total if (total := float(size.sum())) > 0 else size
 
     def predict(self, X: Floats) -> Floats:
         """Return theta(x)."""
-        return np.asarray(self.coefficients[0] + (X - self.centre) @ self.coefficients[1:])
+        return np.asarray(self.coefficients[0] + (X[:, self.picked] - self.centre) @ self.coefficients[1:])
 
     def se(self, X: Floats) -> Floats:
         """Return the two-way clustered standard error of theta(x) for each row of X."""
-        q = np.column_stack([np.ones(len(X)), X - self.centre]) @ self.bread
+        q = np.column_stack([np.ones(len(X)), X[:, self.picked] - self.centre]) @ self.bread
         parts = {way: np.einsum("ij,jk,ik->i", q, meat, q) for way, meat in self.meats.items()}
         pair = parts.pop("pair", None)
         both = np.stack(list(parts.values()))
@@ -263,7 +275,7 @@ def fit_constant(scores: Scores, X: Floats) -> Constant:
     return Constant(scores.estimate, scores.se, X.shape[1])
 
 
-def fit_linear(scores: Scores, X: Floats) -> Linear:
+def fit_linear(scores: Scores, X: Floats, *, sparse: bool = False) -> Linear:
     r"""Fit the linear second stage, with covariances clustered as the edge's own standard error is.
 
     .. math:: V = B (M_u + M_i - M_{ui}) B, \quad M_c = \frac{G}{G - 1} \sum_g S_g S_g^T, \quad
@@ -276,15 +288,34 @@ def fit_linear(scores: Scores, X: Floats) -> Linear:
     ----------
     scores : rows.
     X : columns of every user, shape (n_users, p).
+    sparse : only columns that matter alone (see `picked_columns`); standard errors take them as given.
     """
     sums = UserSums(scores.per_user(scores.moment), scores.per_user(scores.weight))
+    width = X.shape[1]
+    picked = picked_columns(sums, X) if sparse else np.arange(width)
+    X = X[:, picked]
     coefficients, centre, bread = _solve_linear(sums, X)
     theta = coefficients[0] + (X - centre) @ coefficients[1:]
     error = scores.moment - scores.weight * theta[scores.user]
     Z = np.column_stack([np.ones(len(X)), X - centre])
     share = sums.weight / sums.weight.sum()
     spread = np.sqrt(share @ (X - centre) ** 2)
-    return Linear(coefficients, centre, bread, _meats(scores, error, Z), spread)
+    meats = _meats(scores, error, Z)
+    return Linear(coefficients, centre, bread, meats, spread, picked, width, "sparse" if sparse else "linear")
+
+
+def picked_columns(sums: UserSums, X: Floats) -> npt.NDArray[np.intp]:
+    r"""Return the columns along which the effect differs when each is looked at alone: :math:`|t| > \sqrt{2 \log p}`.
+
+    The largest of p statistics of columns that don't matter is about that (Donoho and Johnstone 1994, Biometrika 81).
+    """
+    if not X.shape[1]:
+        return np.zeros(0, np.intp)
+    x = X - sums.weight @ X / sums.weight.sum()
+    rest = sums.moment - sums.weight * sums.mean
+    spread = np.sqrt(rest**2 @ x**2)
+    t = np.divide(rest @ x, spread, out=np.zeros(X.shape[1]), where=spread > 0)
+    return np.flatnonzero(np.abs(t) > max(np.sqrt(2 * np.log(X.shape[1])), LEAST_T))
 
 
 def _solve_linear(sums: UserSums, X: Floats) -> tuple[Floats, Floats, Floats]:
@@ -375,6 +406,13 @@ def learn_linear(sums: UserSums, X: Floats, rng: np.random.Generator) -> Callabl
     return lambda other: np.asarray(coefficients[0] + (other - centre) @ coefficients[1:])
 
 
+def learn_sparse(sums: UserSums, X: Floats, rng: np.random.Generator) -> Callable[[Floats], Floats]:
+    """Learn the linear second stage in the columns that matter alone, point predictions only."""
+    picked = picked_columns(sums, X)
+    linear = learn_linear(sums, X[:, picked], rng)
+    return lambda other: linear(other[:, picked])
+
+
 def learn_forest(sums: UserSums, X: Floats, rng: np.random.Generator) -> Callable[[Floats], Floats]:
     """Learn a small forest, point predictions only."""
     forest = _grow(sums, X, TREES_HELD_OUT, rng, inference=False)
@@ -382,17 +420,21 @@ def learn_forest(sums: UserSums, X: Floats, rng: np.random.Generator) -> Callabl
 
 
 def learn_best(sums: UserSums, X: Floats, rng: np.random.Generator) -> Callable[[Floats], Floats]:
-    """Learn whichever of the two predicts these users better: leave-one-out against out-of-bag."""
-    linear = learn_linear(sums, X, rng)
-    if int(np.sum(sums.weight > 0)) < MIN_FOREST_USERS:
-        return linear
-    forest = _grow(sums, X, TREES_HELD_OUT, rng, inference=False)
-    rows = sums.weight > 1e-12 * sums.weight.max()
-    if sums.loss(_left_out(sums, X)) <= UserSums(sums.moment[rows], sums.weight[rows]).loss(
-        forest.oob_predict(X[rows])[:, 0]
-    ):
-        return linear
-    return lambda other: np.asarray(forest.predict(other)[:, 0], np.float64)
+    """Learn whichever predicts these users better: sparse, linear (leave-one-out) or a forest (out-of-bag).
+
+    Sparse only counts where it picks a column: its prediction is to differ between users.
+    """
+    picked = picked_columns(sums, X)
+    losses = {learn_linear: sums.loss(_left_out(sums, X))}
+    if len(picked):
+        losses[learn_sparse] = sums.loss(_left_out(sums, X[:, picked]))
+    if int(np.sum(sums.weight > 0)) >= MIN_FOREST_USERS:
+        forest = _grow(sums, X, TREES_HELD_OUT, rng, inference=False)
+        rows = sums.weight > 1e-12 * sums.weight.max()
+        known = UserSums(sums.moment[rows], sums.weight[rows])
+        if known.loss(forest.oob_predict(X[rows])[:, 0]) < min(losses.values()):
+            return lambda other: np.asarray(forest.predict(other)[:, 0], np.float64)
+    return min(losses, key=lambda learner: losses[learner])(sums, X, rng)
 
 
 def _left_out(sums: UserSums, X: Floats) -> Floats:

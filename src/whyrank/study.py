@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from whyrank.errors import InputError, LedgerError, WhyRankWarning
 from whyrank.ledger import Ledger
 
 if TYPE_CHECKING:
+    from whyrank.effects import VaryingEffects
     from whyrank.pipeline import RunSummary
     from whyrank.ranker import ContextLike, Ranker
 
@@ -132,6 +133,33 @@ class Study:
         from whyrank.ranker import causal_weights
 
         return causal_weights(self.data, self._judged(fresh=True), outcome=outcome, users=users)
+
+    def effects(
+        self,
+        edge: str | Edge,
+        *,
+        users: Sequence[str] | pd.DataFrame | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> VaryingEffects:
+        """Estimate how the effect of an edge varies between users, and test whether the differences are real.
+
+        Parameters
+        ----------
+        edge : the edge, without a modifier; `items.brand[premium] -> events.purchase` picks one level of a categorical
+            cause. It need not be validated, but a warning says so.
+        users : ids, or a table of new users' attributes; all of the study's by default.
+        progress : called with what is about to be done.
+
+        Raises
+        ------
+        InputError
+            If the edge can't be tested or estimated, or a user isn't known.
+        """
+        from whyrank.effects import varying_effects
+
+        begun = (self.workdir / "ledger.sqlite").exists() and self.ledger.verdict_sets()
+        judged = self._judged(fresh=True) if begun else []
+        return varying_effects(self.data, edge, judged, users=users, progress=progress)
 
     def ranker(self, outcome: str | None = None) -> Ranker:
         """Return a ranker for one outcome (the study's first by default)."""

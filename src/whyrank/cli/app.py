@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from whyrank.cli.check import check
+from whyrank.cli.effects import effects
 from whyrank.cli.example import example
 from whyrank.cli.explain import explain
 from whyrank.cli.init import init
@@ -146,6 +147,7 @@ for _command in (
     validate,
     verdicts,
     weights,
+    effects,
     recommend,
     explain,
     report,

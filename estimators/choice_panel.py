@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from whyrank.datasets.alternatives import ChoiceSets, sample_alternatives
 from whyrank.datasets.study_data import Attribute, StudyData
@@ -62,6 +63,7 @@ class ChoicePanel:
     encoded : item attributes by name, those that have columns.
     columns : all of them, shape (items, p); `places` says whose they are, curves last.
     places, curves : each attribute's own columns, and what else a numeric one is adjusted for with.
+    within : for attributes with levels too rare for a column, where the means of other attributes in its levels stand.
     warnings : what was done, in the study's language.
     """
 
@@ -72,6 +74,7 @@ class ChoicePanel:
     columns: Floats
     places: dict[str, Columns]
     curves: dict[str, Columns]
+    within: dict[str, dict[str, Columns]]
     warnings: tuple[str, ...]
     _fits: dict[tuple[bytes, bytes], ChoiceFit] = field(default_factory=dict)
     _worths: dict[bytes, WorthFit] = field(default_factory=dict)
@@ -82,6 +85,8 @@ class ChoicePanel:
         for name in adjust:
             if name in self.places and name != cause:
                 parts += [self.places[name], self.curves[name]]
+                if name in self.within:
+                    parts.append(self.within[name][cause])
         return np.unique(np.concatenate(parts))
 
     def with_worth(self, columns: Columns) -> WorthFit | ChoiceFit:
@@ -127,7 +132,7 @@ def build_choice_panel(data: StudyData, outcome: str) -> ChoicePanel:
     if sets.alone:
         warnings.append(say(language, "no alternative", count=sets.alone))
     offered = np.zeros(len(data.items), bool)
-    offered[rows.item_of_row] = True
+    offered[rows.item_of_row if rows.n else slice(None)] = True
     encoded: dict[str, Encoded] = {}
     places: dict[str, Columns] = {}
     curves: dict[str, Columns] = {}
@@ -147,8 +152,24 @@ def build_choice_panel(data: StudyData, outcome: str) -> ChoicePanel:
             kept[name] = np.arange(start, start + width)
             parts.append(matrix.astype(np.float64) if width else np.zeros((len(data.items), 0)))
             start += width
+    within: dict[str, dict[str, Columns]] = {}
+    for many in [name for name, found in encoded.items() if found.pooled and data.attributes[name].kind != "set"]:
+        level = pd.factorize(data.items[data.attributes[many].column], use_na_sentinel=False)[0]
+        within[many] = {}
+        for name in [name for name in encoded if name != many]:
+            means = _level_means(encoded[name].matrix.astype(np.float64), level, offered)
+            within[many][name] = np.arange(start, start + means.shape[1])
+            parts.append(means)
+            start += means.shape[1]
     columns = np.hstack(parts) if parts else np.zeros((len(data.items), 0))
-    return ChoicePanel(outcome, sets, rows, encoded, columns, places, curves, tuple(warnings))
+    return ChoicePanel(outcome, sets, rows, encoded, columns, places, curves, within, tuple(warnings))
+
+
+def _level_means(columns: Floats, level: npt.NDArray[np.intp], offered: npt.NDArray[np.bool_]) -> Floats:
+    """Return the mean of each column over the items on offer in each item's level (Mundlak 1978)."""
+    counts = np.maximum(np.bincount(level, weights=offered), 1)
+    sums = [np.bincount(level, weights=column * offered) / counts for column in columns.T]
+    return np.stack([mean[level] for mean in sums], axis=1)
 
 
 def choice_arms(attribute: Attribute, encoded: Encoded) -> list[ChoiceArm]:

@@ -62,6 +62,8 @@ def _estimates(data: StudyData, panel: ChoicePanel | None, edge: Edge) -> list[E
     language = data.config.study.language
     if panel is None:
         return [_blocked(data, None, Contrast(edge), say(language, "bought rows only", name=edge.effect))]
+    if panel.rows.n == 0:
+        return [_blocked(data, panel, Contrast(edge), say(language, "constant", name=edge.effect))]
     modifier = edge.modifier or ""
     for name, table in ((edge.cause, ("items",)), (modifier, ("items", "users", ""))):
         if name.split(".", 1)[0] not in table:

@@ -216,7 +216,9 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
             {name: blocks[name] for name in names if name in blocks},
             raw,
             many={
-                name: _every_level(data, name, rows, keep) for name in names if name in blocks and blocks[name].pooled
+                name: _every_level(data, name, rows, keep)
+                for name in names
+                if name in blocks and blocks[name].pooled and data.attributes[name].kind != "set"
             },
             randomised=randomised,
             weighting=_weighting(data, keep) if grain == "exposure" else None,

@@ -180,3 +180,32 @@ def test_the_worth_of_items_is_found_and_does_not_count_twice(lab: Lab, worth: f
     assert effect.influence @ np.ones(len(effect.influence)) / len(effect.influence) == pytest.approx(0.0, abs=0.01)
     if worth == 0:
         np.testing.assert_allclose(fit.beta, panel.fit(columns).beta, atol=0.02)
+
+
+def test_sellers_too_many_for_a_column_each_are_compared_within(lab: Lab) -> None:
+    """Good sellers put more on sale and sell more anyway: 120 sellers of three items each."""
+    rng = np.random.default_rng(6)
+    sellers, items, users, rows = 120, 360, 400, 8_000
+    seller = np.repeat(np.arange(sellers), 3)
+    good = rng.normal(size=sellers)
+    sale = (rng.random(items) < 1 / (1 + np.exp(-1.5 * good[seller]))).astype(float)
+    share = np.exp(0.4 * sale + 0.7 * good[seller] + 0.2 * rng.normal(size=items))
+    item = rng.choice(items, rows, p=share / share.sum())
+    data = lab.study(
+        {},
+        {"sale": sale, "seller": [f"seller {s}" for s in seller]},
+        {"user": np.sort(rng.integers(0, users, rows)), "item": item, "purchase": np.ones(rows)},
+        outcomes=("purchase",),
+        kind="purchases",
+        n_users=users,
+        n_items=items,
+    )
+    found = lab.estimate(data, "items.sale -> events.purchase")
+    assert abs(found.estimate - 0.4) <= 3 * found.se
+    assert found.naive > 0.4 + 4 * found.se
+
+
+def test_a_log_without_a_purchase_is_told(lab: Lab) -> None:
+    data = choices(lab, rows=200)
+    data.events["purchase"] = 0.0
+    assert "events.purchase does not vary" in lab.estimate(data, "items.sale -> events.purchase").blocked

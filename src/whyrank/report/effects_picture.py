@@ -120,7 +120,7 @@ def _curve(test: Heterogeneity, scale: str) -> list[Markup]:
     points = [(q, gain, 1.96 * se) for q, gain, se in test.toc if math.isfinite(gain)]
     reach = [v for _, gain, half in points if math.isfinite(half) for v in (gain - half, gain + half)]
     plot = _Plot(_RIGHT, reach, scale)
-    parts = [tag("text", "Gain from choosing the users that gain most", x=plot.left, y=20.0, class_="head")]
+    parts = [tag("text", "Gain among those predicted highest", x=plot.left, y=20.0, class_="head")]
     parts += [*plot.grid(), _about(plot, f"AUTOC p {_p(test.autoc)}, Qini p {_p(test.qini)}")]
     if points:
         up = [f"{plot.x(q):.1f} {plot.y(gain + half):.1f}" for q, gain, half in points]

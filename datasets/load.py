@@ -107,7 +107,8 @@ def _check_content(
             elif name == _base_score(config):
                 attribute = replace(attribute, role="ignore")
             elif attribute.role != "ignore":
-                check_attribute(values, attribute, where=where, unit=units[attribute.table], problems=problems)
+                made = replace(attribute, missing=0) if attribute.follows else attribute  # the first row has no past
+                check_attribute(values, made, where=where, unit=units[attribute.table], problems=problems)
                 varying.append(attribute)
             attributes[name] = attribute
         if varying:

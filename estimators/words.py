@@ -255,8 +255,8 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "{count:,} 个超过均值 {cap:.3g} 倍的权重被截断，去掉了总权重的 {lost:.1%}",
     ),
     "weights off": (
-        "over the items the propensities seem to add up to {total:.3g} instead of 1: several items are shown at a time, "
-        "some could not be shown, or they aren't those of the rows",
+        "over the items the propensities seem to add up to {total:.3g} instead of 1: several items are shown at a "
+        "time, some could not be shown, or they aren't those of the rows",
         "倾向得分对全部商品之和约为 {total:.3g} 而不是 1：每次展示多个商品，有些商品不可能被展示，或倾向得分与各行不符",
     ),
     "closed by weights": (

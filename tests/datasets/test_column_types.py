@@ -66,7 +66,7 @@ def typed_tables() -> dict[str, pa.Table]:
                 "ts": times,
                 "click": rng.random(400) < 0.3,
                 "stars": stars,
-                "slot": pd.array(rng.choice(["top", "side"], 400), dtype=pd.ArrowDtype(pa.string())),
+                "slot": pd.Series(rng.choice(["top", "side"], 400), dtype=pd.ArrowDtype(pa.string())),
             }
         )
     )

@@ -69,7 +69,7 @@ class Split:
         cell = self.scores.user.astype(np.int64) * self.item_folds + self.items
         size = self.scores.n_users * self.item_folds
         moment, weight = (
-            np.bincount(cell, weights=values, minlength=size).reshape(-1, self.item_folds)
+            np.bincount(cell, weights=values, minlength=size).astype(np.float64).reshape(-1, self.item_folds)
             for values in (self.scores.moment, self.scores.weight)
         )
         return moment, weight

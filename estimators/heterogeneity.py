@@ -216,7 +216,7 @@ class _Tested:
         return share, effect - self.average, self._se(influence)
 
     def _groups(self, number: npt.NDArray[np.int64]) -> list[tuple[Group, Floats]]:
-        out = []
+        out: list[tuple[Group, Floats]] = []
         for k in np.unique(number[self.w > 0]):
             inside = (number == k) & (self.w > 0)
             mass = float(self.w[inside].sum())

@@ -247,7 +247,7 @@ class Linear:
         pair = parts.pop("pair", None)
         both = np.stack(list(parts.values()))
         most = both.max(axis=0)
-        return np.sqrt(most if pair is None else np.maximum(both.sum(axis=0) - pair, most))
+        return np.asarray(np.sqrt(most if pair is None else np.maximum(both.sum(axis=0) - pair, most)))
 
 
 @dataclass(frozen=True)
@@ -328,7 +328,7 @@ def _solve_linear(sums: UserSums, X: Floats) -> tuple[Floats, Floats, Floats]:
     gram = (Z * sums.weight[:, None]).T @ Z
     gram[np.diag_indices_from(gram)] += np.concatenate([[0.0], one_user * np.maximum(variance, 1e-12)])
     bread = np.linalg.inv(gram)
-    return bread @ (Z.T @ sums.moment), centre, bread
+    return np.asarray(bread @ (Z.T @ sums.moment)), centre, np.asarray(bread, np.float64)
 
 
 def _meats(scores: Scores, error: Floats, Z: Floats) -> dict[str, Floats]:
@@ -443,4 +443,4 @@ def _left_out(sums: UserSums, X: Floats) -> Floats:
     Z = np.column_stack([np.ones(len(X)), X - centre])
     hat = np.minimum(np.einsum("ij,jk,ik->i", Z, bread, Z) * sums.weight, 0.999)
     z = np.divide(sums.moment, sums.weight, out=np.zeros(len(X)), where=sums.weight > 0)
-    return z - (z - Z @ coefficients) / (1.0 - hat)
+    return np.asarray(z - (z - Z @ coefficients) / (1.0 - hat))

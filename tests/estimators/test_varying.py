@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.estimators.conftest import Lab
 from whyrank.datasets.study_data import StudyData
 from whyrank.edge import Edge
 from whyrank.estimators.effects import aipw, partialling_out
@@ -25,6 +24,9 @@ from whyrank.estimators.varying import (
     picked_columns,
     scores_of,
 )
+
+if TYPE_CHECKING:
+    from tests.estimators.conftest import Lab
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["none", "linear", "step"]

@@ -117,6 +117,15 @@ def test_same_study_same_numbers(shop: StudyData, offer: VaryingEffects) -> None
     assert again.test == offer.test
 
 
+def test_a_validated_edge_brings_no_warning(lab: Lab, shop: StudyData) -> None:
+    judged = lab.verdicts(shop, EDGE)
+    assert [j.verdict for j in judged] == ["validated"]
+    found = varying_effects(shop, EDGE, judged, users=["u00007"])[0]
+    assert found.verdict == "validated"
+    assert (found.estimate, found.se) == pytest.approx((judged[0].estimate.estimate, judged[0].estimate.se))
+    assert list(found.users["user_id"]) == ["u00007"]
+
+
 def test_figures(offer: VaryingEffects, tmp_path: Path) -> None:
     tree = ET.parse(offer.figure(tmp_path / "f.svg"))
     assert sum(node.tag.endswith("circle") for node in tree.iter()) == len(offer.test.groups)

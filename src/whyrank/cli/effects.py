@@ -153,6 +153,8 @@ def _draw(result: VaryingEffect, every: bool) -> Iterator[RenderableType]:
         ],
     )
     users = result.users
+    if not every and result.chosen == "constant":
+        return
     if not every and len(users) > 2 * _SHOWN:
         ordered = users.sort_values("effect", ascending=False, kind="stable")
         users = ordered.iloc[[*range(_SHOWN // 2), *range(-(_SHOWN // 2), 0)]]

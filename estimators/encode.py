@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata
 
 from whyrank.datasets.study_data import Attribute
 
-__all__ = ["Encoded", "encode"]
+__all__ = ["Encoded", "encode", "products"]
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
@@ -25,6 +25,12 @@ MIN_LEVEL_ROWS = 5
 
 MIN_CURVED_ROWS = 200
 """Rows of its table that a numeric attribute needs to be adjusted for along a curve."""
+
+KNOTS = (0.2, 0.4, 0.6, 0.8)
+"""Quantiles of a numeric attribute at which its line may bend."""
+
+MAX_PRODUCTS = 60
+"""Products of two attributes of a table: up to so many, and one for every twenty of its rows."""
 
 MIN_CURVED_VALUES = 8
 """Values that it needs for that."""
@@ -45,7 +51,7 @@ class Encoded:
     pooled : levels too rare to stand alone, encoded together as "pooled?".
     values : numeric: as they are; binary: 0/1; categorical and ordinal: code of the level in `levels` + 1, 0 for the
         reference, -1 for missing or pooled; set: NaN.
-    curved : square, rank and squared rank of a numeric attribute: they adjust, they are no cause.
+    curved : square and hinges of a numeric attribute: they adjust, they are no cause.
     """
 
     matrix: Matrix
@@ -53,6 +59,11 @@ class Encoded:
     pooled: tuple[str, ...]
     values: Floats
     curved: Matrix = field(default_factory=_none)
+
+    @property
+    def kept(self) -> int:
+        """Number of columns that stand for a value or a level, and not for what is missing or pooled."""
+        return sum(level not in ("missing?", "pooled?") for level in self.levels)
 
 
 def encode(attribute: Attribute, column: pd.Series[float], counts: Floats | None = None) -> Encoded:
@@ -81,6 +92,29 @@ def encode(attribute: Attribute, column: pd.Series[float], counts: Floats | None
     return _levels(attribute, column, weight)
 
 
+def products(members: Sequence[tuple[str, Encoded]], rows: float) -> Iterator[tuple[str, str, Matrix]]:
+    """Yield the products of numeric attributes of one table, and of these with levels, if they aren't too many.
+
+    Parameters
+    ----------
+    members : the attributes.
+    rows : how many rows their table stands for.
+    """
+    wide = [(name, found) for name, found in members if found.curved.shape[1]]
+    short = [(name, found) for name, found in members if not found.curved.shape[1] and found.matrix.shape[1]]
+    room = min(MAX_PRODUCTS, int(rows) // 20)
+    pairs = list(combinations(wide, 2))
+    mixed = [(one, other) for one in wide for other in short]
+    for group in (pairs, mixed):
+        width = sum(one[1].kept * other[1].kept for one, other in group)
+        if width > room:
+            return
+        room -= width
+        for (a, one), (b, other) in group:
+            found = one.matrix[:, :1] * other.matrix[:, : other.kept]
+            yield a, b, (found - found.mean(axis=0)) / np.maximum(found.std(axis=0), 1e-6)
+
+
 def _numeric(column: pd.Series[float], weight: Floats) -> Encoded:
     values = np.asarray(column.to_numpy(np.float64), np.float64)
     present = np.isfinite(values)
@@ -91,17 +125,19 @@ def _numeric(column: pd.Series[float], weight: Floats) -> Encoded:
     found = _with_missing(z[:, None], present, ("",), (), values)
     if weight[present].sum() < MIN_CURVED_ROWS or len(np.unique(values[present])) < MIN_CURVED_VALUES:
         return found
-    order = np.where(present, values, np.inf)
-    if np.all(weight == 1.0):
-        rank = rankdata(order) / present.sum()
-    else:
-        sorting = np.argsort(order, kind="stable")
-        rank = np.empty(len(order))
-        rank[sorting] = (np.cumsum(weight[sorting]) - weight[sorting] / 2) / weight[present].sum()
-    curved = [
-        np.where(present, _standard(curve, present, weight), 0.0) for curve in (z**2, rank - 0.5, (rank - 0.5) ** 2)
-    ]
+    knots = _quantiles(z[present], weight[present], KNOTS)
+    bends = [z**2, *(np.maximum(z - knot, 0.0) for knot in knots)]
+    curved = [np.where(present, _standard(bend, present, weight), 0.0) for bend in bends]
     return Encoded(found.matrix, found.levels, (), values, np.column_stack(curved).astype(np.float32))
+
+
+def _quantiles(values: Floats, weight: Floats, shares: Sequence[float]) -> list[float]:
+    """Return distinct quantiles that lie strictly between the smallest and the largest value."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weight[order]) / weight.sum()
+    place = np.minimum(np.searchsorted(below, shares), len(order) - 1)
+    found = {float(values[order[k]]) for k in place}
+    return sorted(knot for knot in found if values.min() < knot < values.max())
 
 
 def _moments(values: Floats, weight: Floats) -> tuple[float, float]:

@@ -29,7 +29,7 @@ _CHUNK = 65_536
 TREES: dict[str, object] = {
     "learning_rate": 0.1,
     "num_leaves": 15,
-    "min_data_in_leaf": 100,
+    "min_data_in_leaf": 40,
     "lambda_l2": 5.0,
     "max_bin": 63,
     "verbosity": -1,

@@ -30,6 +30,9 @@ MIN_TREE_CLUSTERS = 1_000
 """Trees on a cause need this many clusters to learn from; below it a linear model is the better guess."""
 
 _TREE_COUNT = 50
+"""Trees for `_TREE_ROWS` rows and more; fewer rows afford, and need, up to three times as many."""
+
+_TREE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def fit_nuisance(
     intercepts: Sequence[Codes] = (),
     probability: bool = False,
     trees: bool = True,
+    maybe: Columns | None = None,
     seed: int,
 ) -> Nuisance:
     """Fit one nuisance across folds.
@@ -102,10 +106,18 @@ def fit_nuisance(
     intercepts : cluster codes that get a random intercept; folds must not be made of these clusters.
     probability : logistic link; predictions lie strictly within 0 and 1.
     trees : whether boosted trees may correct the linear part.
+    maybe : columns that are used only if predictions out of fold are better with them.
     seed : of the trees.
     """
     folded.prepare()
-    base = (fit_logistic if probability else fit_linear)(target, folded, columns, penalty, intercepts)
+    fit = fit_logistic if probability else fit_linear
+    base = fit(target, folded, columns, penalty, intercepts)
+    plain = np.ones(len(columns), bool) if maybe is None else ~np.isin(columns, maybe)
+    if not plain.all():
+        straight = fit(target, folded, columns[plain], penalty[plain], intercepts)
+        bent = _loss(target, base.fitted, folded.weights, probability)
+        if bent > _loss(target, straight.fitted, folded.weights, probability) * (1 - 1e-4):
+            base = straight
     correction, share = np.zeros(0), 0.0
     boosters: tuple[lightgbm.Booster, ...] = ()
     if trees and np.isin(folded.bent, columns).any():
@@ -134,6 +146,7 @@ def _fit_trees(
         "boost_from_average": False,
     }
     sample, tables = folded.sample, folded.binned
+    count = round(_TREE_COUNT * float(np.clip(_TREE_ROWS / len(sample), 1.0, 3.0)))
 
     def one(k: int) -> lightgbm.Booster:
         inside = folded.folds[sample] != k
@@ -142,7 +155,7 @@ def _fit_trees(
         table.set_init_score(start)
         if folded.weights is not None:
             table.set_weight(folded.weights[rows])
-        booster = lightgbm.train(params, table, num_boost_round=_TREE_COUNT)
+        booster = lightgbm.train(params, table, num_boost_round=count)
         for held in folded.chunks(folded.members[k]):
             correction[held] = np.asarray(booster.predict(folded.rows(held), raw_score=True, num_threads=1))
         return booster
@@ -157,14 +170,14 @@ def _fit_trees(
 
 def _tree_share(target: Floats, score: Floats, correction: Floats, weights: Floats | None, probability: bool) -> float:
     """Choose how much of the trees' correction to keep, by out-of-fold loss; a gain below one part in 10⁴ is none."""
-
-    def loss(share: float) -> float:
-        s = score + share * correction
-        if probability:
-            s = np.clip(s, -30, 30)
-            return float(np.average(np.logaddexp(0.0, s) - target * s, weights=weights))
-        return float(np.average((target - s) ** 2, weights=weights))
-
-    losses = {share: loss(share) for share in (0.0, 0.5, 1.0)}
+    losses = {share: _loss(target, score + share * correction, weights, probability) for share in (0.0, 0.5, 1.0)}
     best = min(losses, key=lambda share: losses[share])
     return best if losses[best] < losses[0.0] * (1 - 1e-4) else 0.0
+
+
+def _loss(target: Floats, score: Floats, weights: Floats | None, probability: bool) -> float:
+    """Return the mean logistic or squared loss of scores."""
+    if probability:
+        s = np.clip(score, -30, 30)
+        return float(np.average(np.logaddexp(0.0, s) - target * s, weights=weights))
+    return float(np.average((target - score) ** 2, weights=weights))

@@ -18,7 +18,7 @@ from whyrank.datasets.study_data import Attribute, StudyData
 from whyrank.edge import Edge, Grain
 from whyrank.errors import InputError
 from whyrank.estimators.design import Codes, Columns, Design, Floats, Part
-from whyrank.estimators.encode import Encoded, encode
+from whyrank.estimators.encode import Encoded, encode, products
 from whyrank.estimators.tails import HEAVY_SHARE, TOP, top_share, winsorised
 from whyrank.estimators.weighting import Weighting, logged_weights
 from whyrank.estimators.words import say
@@ -47,7 +47,7 @@ class Block:
     levels : the level each 0/1 column stands for ("" for a numeric column); the last column may be the indicator of
         a missing value.
     pooled : levels too rare to stand alone, encoded together.
-    curved : positions of what else a numeric attribute is adjusted for with: its square, rank and squared rank.
+    curved : positions of what else a numeric attribute is adjusted for with: its square and hinges.
     """
 
     attribute: Attribute
@@ -75,6 +75,7 @@ class Panel:
     blocks : attribute name to its columns, in the study's order.
     raw : each attribute's values at the level of its table, in its own units, or codes of its levels; and the table's
         row on each row of the panel (None: the same). See `values`.
+    products : two attributes of a table to the design columns that hold their products.
     means : attribute name to the design columns that hold its mean in each item and user that it varies within.
     many : attributes with levels too rare for a column: the level on each row, all levels kept, shape (n,).
     within : for each of those, attribute name to the design columns that hold its mean in each of the levels.
@@ -93,6 +94,7 @@ class Panel:
     design: Design
     blocks: dict[str, Block]
     raw: dict[str, tuple[Floats, Codes | None]] = field(repr=False)
+    products: dict[tuple[str, str], Columns] = field(default_factory=dict)
     means: dict[str, Columns] = field(default_factory=dict)
     many: dict[str, Codes] = field(default_factory=dict, repr=False)
     within: dict[str, dict[str, Columns]] = field(default_factory=dict)
@@ -188,6 +190,7 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
     parts: list[Part] = []
     blocks: dict[str, Block] = {}
     raw: dict[str, tuple[Floats, Codes | None]] = {}
+    together: dict[tuple[str, str], Columns] = {}
     start = 0
     for codes, members in _tables(data, names, rows, keep):
         matrices: list[npt.NDArray[np.float32]] = []
@@ -202,6 +205,10 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
             blocks[name] = Block(data.attributes[name], columns, found.levels, found.pooled, bent)
             matrices.extend([found.matrix, found.curved] if curved else [found.matrix])
             start += width + curved
+        for a, b, found_there in products(members, len(y) if codes is None else len(np.unique(codes))):
+            together[a, b] = np.arange(start, start + found_there.shape[1])
+            matrices.append(found_there)
+            start += found_there.shape[1]
         if matrices:
             parts.append(Part(np.hstack(matrices), codes))
     return _with_means(
@@ -215,6 +222,7 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
             Design(tuple(parts), len(y)),
             {name: blocks[name] for name in names if name in blocks},
             raw,
+            products=together,
             many={
                 name: _every_level(data, name, rows, keep)
                 for name in names

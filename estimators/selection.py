@@ -95,9 +95,12 @@ def _power(full: Weighting, power: float) -> Weighting:
 
 
 def _loss(shared: SharedNuisances, cause: str) -> Floats:
-    """Return the squared error of each row's out-of-fold prediction from all columns."""
+    """Return the squared error of each row's out-of-fold prediction from all columns, by a line.
+
+    A line can't fit rated and unrated pairs alike where effects vary, and that is what weights are for; trees could.
+    """
     columns = shared.columns(tuple(shared.panel.blocks))
-    return np.asarray((shared.panel.y - shared.outcome(cause, np.sort(columns)).fitted) ** 2)
+    return np.asarray((shared.panel.y - shared.outcome(cause, np.sort(columns), lines=True).fitted) ** 2)
 
 
 def _gain(plain: Floats, weighted: Floats, weight: Floats, user: Codes) -> tuple[float, float]:

@@ -16,6 +16,9 @@ from whyrank.estimators.sensitivity import BENCHMARK_ROWS, Benchmarks
 
 __all__ = ["SharedNuisances"]
 
+CURVED = 2.0
+"""Ridge penalty of what bends, in clusters; of what doesn't it is a half."""
+
 DETERMINED_ROWS = 5_000
 """Rows on which it is tried whether the adjustment columns determine a cause."""
 
@@ -57,6 +60,7 @@ class SharedNuisances:
     def columns(self, names: tuple[str, ...]) -> Columns:
         """Return the design columns of the named attributes."""
         found = [self.panel.blocks[name].every for name in names if name in self.panel.blocks]
+        found.extend(columns for (a, b), columns in self.panel.products.items() if a in names and b in names)
         return np.concatenate(found) if found else np.zeros(0, np.intp)
 
     def adjustment(self, names: tuple[str, ...], cause: str, level: str) -> Columns:
@@ -139,8 +143,8 @@ class SharedNuisances:
 
     @property
     def _curves(self) -> Columns:
-        """Positions of the squares and ranks of numeric attributes."""
-        found = [block.curved for block in self.panel.blocks.values()]
+        """Positions of what bends: squares and hinges of numeric attributes, and products of two."""
+        found = [*(block.curved for block in self.panel.blocks.values()), *self.panel.products.values()]
         return np.concatenate(found) if found else np.zeros(0, np.intp)
 
     def weights(self, cause: str) -> Floats | None:
@@ -188,12 +192,15 @@ class SharedNuisances:
         return self._benchmarks[same]
 
     def penalty(self, columns: Columns) -> Floats:
-        """Return the ridge penalty of each column: half a cluster of its table (a curve: two); of means, 1 row."""
+        """Return the ridge penalty of each column: half a cluster of its table (what bends: two); of means, 1 row."""
         out = np.ones(self.panel.design.width)
         for name, block in self.panel.blocks.items():
             _, codes = self.panel.cluster_of(name)
             cluster = self.panel.n / (int(codes.max()) + 1)
-            out[block.columns], out[block.curved] = 0.5 * cluster, 2.0 * cluster
+            out[block.columns], out[block.curved] = 0.5 * cluster, CURVED * cluster
+        for (name, _), places in self.panel.products.items():
+            _, codes = self.panel.cluster_of(name)
+            out[places] = CURVED * self.panel.n / (int(codes.max()) + 1)
         return out[columns]
 
     def many(self, cause: str) -> bool:
@@ -201,15 +208,15 @@ class SharedNuisances:
         _, codes = self.assigned(cause)
         return int(codes.max()) + 1 >= MIN_TREE_CLUSTERS
 
-    def outcome(self, cause: str, columns: Columns, *, with_cause: bool = True) -> Nuisance:
+    def outcome(self, cause: str, columns: Columns, *, with_cause: bool = True, lines: bool = False) -> Nuisance:
         """Return E[Y | those columns], with the folds that suit the cause; shared by all causes of a table.
 
         Without the cause among the columns it is regressed with the same learners as the cause, and without shrunken
         intercepts: what follows the cause through other columns or rows in one of the two, and not as much in the
-        other, would take part of the effect away.
+        other, would take part of the effect away. With `lines` it is a linear regression alone.
         """
         kind, _ = self.assigned(cause)
-        key = (kind if with_cause else f"{kind} without", columns.tobytes())
+        key = (f"{kind} {with_cause} {lines}", columns.tobytes())
         if key not in self._outcomes:
             self._outcomes[key] = fit_nuisance(
                 self.panel.y,
@@ -217,18 +224,14 @@ class SharedNuisances:
                 columns,
                 penalty=self.penalty(columns),
                 intercepts=(*self.intercepts(cause), *self._levels(cause, columns)) if with_cause else (),
-                trees=(with_cause or self.many(cause)) and self.panel.n >= 1_000,
+                trees=(with_cause or self.many(cause)) and self.panel.n >= 1_000 and not lines,
+                maybe=self._curves,
                 seed=self.draw("outcome", kind),
             )
         return self._outcomes[key]
 
     def treatment(self, cause: str, target: Floats, columns: Columns, *, probability: bool, name: str) -> Nuisance:
-        """Return E[T | those columns]; trees only where the cause varies in enough clusters.
-
-        A probability is not regressed on curves: in the tails of an attribute a square runs away with the weights.
-        """
-        if probability:
-            columns = np.setdiff1d(columns, self._curves)
+        """Return E[T | those columns]; trees only where the cause varies in enough clusters."""
         return fit_nuisance(
             target,
             self.folded(cause),
@@ -237,5 +240,6 @@ class SharedNuisances:
             intercepts=(*self.intercepts(cause), *self._levels(cause, columns)) if probability else (),
             probability=probability,
             trees=self.many(cause) and self.panel.n >= 1_000,
+            maybe=self._curves,
             seed=self.draw("treatment", cause, name),
         )

@@ -129,12 +129,12 @@ def main() -> None:
     frame = pd.DataFrame(rows)
     heads = ("RMSE", "of the average", "95 % holds", "calibration", "AUTOC", "Qini", "seconds")
     print(f"\n{'':16s}" + "".join(f"{head:>16s}" for head in heads) + "   second stage")
-    for (cause, world), part in frame.groupby(["cause", "world"], sort=False):
+    for named, part in frame.groupby(frame["cause"] + ", " + frame["world"], sort=False):
         chosen = ", ".join(f"{name} {count}" for name, count in Counter(part["chosen"]).most_common())
         cells = [f"{part['rmse'].mean():.3f}", f"{part['rmse_constant'].mean():.3f}", f"{part['covered'].mean():.3f}"]
         cells += [f"{(part[test] < 0.05).mean():.2f}" for test in ("calibration", "autoc", "qini")]
         cells.append(f"{part['seconds'].median():.1f}")
-        print(f"{cause + ', ' + world:16s}" + "".join(f"{cell:>16s}" for cell in cells) + f"   {chosen}")
+        print(f"{named!s:16s}" + "".join(f"{cell:>16s}" for cell in cells) + f"   {chosen}")
     print(
         "\ncalibration, AUTOC, Qini: share of studies with p < 0.05, which is the test's size where the world is none"
     )

@@ -25,6 +25,12 @@ from whyrank.estimators.words import say
 
 __all__ = ["Block", "Codes", "Columns", "Floats", "Panel", "build_panel", "grain_of"]
 
+MAX_MATCHES = 12
+"""Products of a user's with an item's attribute: up to so many."""
+
+MAX_MATCHED = 2**22
+"""Numbers that they may take; on larger logs trees find them."""
+
 MAX_DISTINCT = 1_000
 """Distinct values of a context attribute up to which it is kept as a table of its values."""
 
@@ -209,6 +215,11 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
             together[a, b] = np.arange(start, start + found_there.shape[1])
             matrices.append(found_there)
             start += found_there.shape[1]
+        if codes is None and grain == "exposure":
+            for a, b, met in _matches(blocks, parts, raw, len(y)):
+                together[a, b] = np.arange(start, start + 1)
+                matrices.append(met)
+                start += 1
         if matrices:
             parts.append(Part(np.hstack(matrices), codes))
     return _with_means(
@@ -234,6 +245,20 @@ def build_panel(data: StudyData, outcome: str, grain: Grain) -> Panel:
             warnings=tuple(warnings),
         )
     )
+
+
+def _matches(
+    blocks: dict[str, Block], parts: Sequence[Part], raw: dict[str, tuple[Floats, Codes | None]], n: int
+) -> Iterator[tuple[str, str, npt.NDArray[np.float32]]]:
+    """Yield products of a user's and an item's numeric attributes, if they are few: a log shows to each what suits."""
+    curved = {name: block for name, block in blocks.items() if len(block.curved)}
+    pairs = [(a, b) for a in curved for b in curved if a.startswith("users.") and b.startswith("items.")]
+    if len(pairs) > MAX_MATCHES or n * len(pairs) > MAX_MATCHED:
+        return
+    design = Design(tuple(parts), n)
+    for a, b in pairs:
+        met = design.column(int(curved[a].columns[0])) * design.column(int(curved[b].columns[0]))
+        yield a, b, ((met - met.mean()) / max(float(met.std()), 1e-6)).astype(np.float32)[:, None]
 
 
 def _tails(data: StudyData, y: Floats) -> tuple[Floats, list[str]]:

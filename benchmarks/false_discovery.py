@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coverage import LAB
+from interval_coverage import LAB
 from machine import describe_machine
 from scipy import stats
 

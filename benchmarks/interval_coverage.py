@@ -1,10 +1,10 @@
 """Do 95 % intervals hold the truth 95 times in a hundred, where confounding is measured but follows no line?
 
-`python benchmarks/interval_coverage.py` draws small logs in which cause and outcome both follow squares, waves, steps and a
-product of the other columns, at three places where a cause may live: the exposure (600 users, 300 items), the item
-(400 of them) and the user (one row each). It has a binary, a categorical and a numeric cause judged, and counts how
-often the interval holds the true effect. Beside it stands the bias in standard deviations of the estimate, with that of
-the unadjusted contrast.
+`python benchmarks/interval_coverage.py` draws small logs in which cause and outcome both follow squares, waves, steps
+and a product of the other columns, at three places where a cause may live: the exposure (600 users, 300 items), the
+item (400 of them) and the user (one row each). It has a binary, a categorical and a numeric cause judged, and counts
+how often the interval holds the true effect. Beside it stands the bias in standard deviations of the estimate, with
+that of the unadjusted contrast.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,13 @@ def judged(folder: Path, edges: list[str]) -> tuple[pd.DataFrame, float]:
     return table, time.perf_counter() - start
 
 
+def effects_of(folder: Path, edge: str) -> Any:
+    """Return the effect of an edge for each user, by id."""
+    with warnings.catch_warnings(), whyrank.open(folder) as study:
+        warnings.simplefilter("ignore", whyrank.errors.WhyRankWarning)
+        return study.effects(edge).users.set_index("user_id")["effect"]
+
+
 def of_row(row: Any, what: str, truth: float, unit: float, seconds: float, flip: float = 1.0) -> Line:
     """Make a line of a row of the verdict table."""
     low, high = sorted((flip * row.ci_low, flip * row.ci_high))
@@ -107,10 +114,13 @@ def acic_lines(data: Path, surfaces: list[int]) -> list[Line]:
         truth: Any = truths.loc[number]
         with tempfile.TemporaryDirectory(prefix="acic-") as folder:
             table, seconds = judged(surface(number, Path(folder), data), ["users.z -> users.y"])
+            each_of = effects_of(Path(folder), "users.z -> users.y")
         name, unit = f"surface {number}", float(truth["sd_y"])
-        lines.append(of_row(next(table.itertuples()), name, float(truth["ate"]), unit, seconds))
         drawn: Any = pd.read_csv(home / f"surface_{number:02d}.csv")
         effects = (drawn["mu1"] - drawn["mu0"]).to_numpy()
+        mine = of_row(next(table.itertuples()), name, float(truth["ate"]), unit, seconds)
+        off = each_of[drawn["unit"]].to_numpy() - effects
+        lines.append(replace(mine, pehe=float(np.sqrt(np.mean(off**2))) / unit))
         for method, learn in OTHERS.items():
             start = time.perf_counter()
             with warnings.catch_warnings(), contextlib.suppress(AttributeError):

@@ -88,9 +88,10 @@ def aipw(
 
     .. math:: \psi_a = \mu_a(W) + \frac{1(T=a)}{e_a(W)} (Y - \mu_a(W)), \quad \theta = E[\psi_a - \psi_{ref}]
 
-    Weights are normalised to mean one in each arm. Rows in which either propensity is below a floor are out of reach;
-    when they are more than 5 %, there is no saying what the average over all rows would be, and what a floor happens
-    to leave is no population. The effect is then that in `overlap`: rows count by
+    Weights are normalised in each arm. Rows in which either propensity is below a floor are out of reach. A few count
+    with what is predicted of them: the one that has a level against all odds would outweigh everything. When they are
+    more than 5 %, there is no saying what the average over all rows would be, and what a floor happens to leave is no
+    population. The effect is then that in `overlap`: rows count by
     :math:`e_a e_{ref} / (e_a + e_{ref})`, most where either level was as likely as the other. Where one level is rare
     that is, very nearly, the effect on those that have it.
 
@@ -122,11 +123,9 @@ def aipw(
         t_residual = np.where(possible, root * (arm - odds), 0.0)
         y_residual = np.where(possible, root * (y - odds * mu_arm - (1 - odds) * mu_ref), 0.0)
         return _overlapping(y_residual, t_residual, overlap, weight)
-    e_arm, e_ref = np.maximum(e_arm, floor), np.maximum(e_ref, floor)
-    w_arm, w_ref = np.where(arm, row / e_arm, 0.0), np.where(reference, row / e_ref, 0.0)
+    w_arm, w_ref = _inverse(arm, e_arm, floor, row), _inverse(reference, e_ref, floor, row)
     if not (w_arm.any() and w_ref.any()):
         return blocked_effect(len(y), "AIPW", overlap, "no overlap")
-    w_arm, w_ref = w_arm / w_arm.mean(), w_ref / w_ref.mean()
     pseudo = mu_arm - mu_ref + w_arm / row * (y - mu_arm) - w_ref / row * (y - mu_ref)
     estimate = float(np.mean(row * pseudo))
     return Effect(
@@ -141,6 +140,14 @@ def aipw(
         "AIPW",
         weight=weight,
     )
+
+
+def _inverse(side: Mask, e: Floats, floor: float, row: Floats | float) -> Floats:
+    """Return the inverse propensities of one side, normalised; a row out of reach would outweigh all, and gets none."""
+    reached = e >= floor
+    w = np.where(side & reached, row / np.maximum(e, floor), 0.0)
+    total = float(w.mean())
+    return w * (float(np.mean(row * reached)) / total) if total > 0 else w
 
 
 def _overlapping(y_residual: Floats, t_residual: Floats, overlap: float, weight: Floats | None) -> Effect:

@@ -79,3 +79,18 @@ def test_how_it_varies_in_either_population(steep: float) -> None:
     truth = np.average(tau, weights=weight * high) - np.average(tau, weights=weight * (1 - high))
     split = modified(effect, high, numeric=False)
     assert abs(split.estimate - truth) <= 3 * two_way_se(split.influence, ())
+
+
+def test_one_row_against_all_odds_does_not_outweigh_the_others() -> None:
+    rng = np.random.default_rng(6)
+    e = np.full(ROWS, 0.5)
+    e[0] = 1e-4
+    t = rng.random(ROWS) < e
+    t[0] = True
+    y = 0.5 * t + rng.normal(size=ROWS)
+    fair = aipw(y, t, ~t, e, 1 - e, np.full(ROWS, 0.5), np.zeros(ROWS))
+    mu = np.where(np.arange(ROWS) == 0, 40.0, 0.0)  # a prediction that ran away, where there was nothing to learn from
+    odd = aipw(y, t, ~t, e, 1 - e, mu + 0.5, mu)
+    assert odd.population == "all rows"
+    assert odd.estimate == pytest.approx(fair.estimate, abs=1e-9)
+    assert two_way_se(odd.influence, ()) < 1.01 * two_way_se(fair.influence, ())

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 import lightgbm
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from whyrank.estimators.design import Codes, Columns, Design, Floats, Matrix
 
-__all__ = ["TREES", "Folded", "each_fold", "make_folds"]
+__all__ = ["TREES", "Folded", "each_fold", "make_folds", "one_thread"]
 
 SAMPLE_ROWS = 40_000
 """Rows that logistic regressions and trees are fitted on: a fixed sample, so that cost stops growing with the log."""
@@ -53,13 +54,24 @@ def make_folds(codes: Codes, n_folds: int, rng: np.random.Generator) -> npt.NDAr
     return rng.permutation(deal).astype(np.int8)[codes]
 
 
+@lru_cache(maxsize=1)
+def _pools() -> ThreadpoolController:
+    """Return the thread pools of the libraries at work; looking for them takes milliseconds, so it is done once."""
+    return ThreadpoolController()
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Hold BLAS and OpenMP to one thread for a while."""
+    return _pools().limit(limits=1)
+
+
 def each_fold(work: Callable[[int], T], count: int) -> list[T]:
     """Run one piece of work a fold, each on one thread.
 
     Threads inside BLAS and OpenMP spin while they wait: on busy cores two of them are many times slower than one, and
     sums depend on how many there are. So they are held to one, and whole folds run side by side.
     """
-    with threadpool_limits(limits=1), ThreadPoolExecutor(max_workers=min(count, os.cpu_count() or 1)) as pool:
+    with one_thread(), ThreadPoolExecutor(max_workers=min(count, os.cpu_count() or 1)) as pool:
         return list(pool.map(work, range(count)))
 
 

@@ -36,9 +36,15 @@ def expit(score: Floats) -> Floats:
 
 
 def fit_linear(
-    target: Floats, folded: Folded, columns: Columns, penalty: Floats, intercepts: Sequence[Codes]
+    target: Floats,
+    folded: Folded,
+    columns: Columns,
+    penalty: Floats,
+    intercepts: Sequence[Codes] = (),
+    *,
+    sample: bool = True,
 ) -> Scores:
-    """Ridge from per-fold Gram matrices: every fold's model costs one small solve."""
+    """Ridge from per-fold Gram matrices: every fold's model costs one small solve; `sample`: scores of it too."""
     w = folded.weights
     weighted = target if w is None else target * w
     moments = np.stack(each_fold(lambda k: folded.design.moment(weighted, folded.members[k]), folded.count))
@@ -51,7 +57,9 @@ def fit_linear(
         coefficients[k, place] = _solve(left + ridge, (moment - moments[k])[place])
     if not intercepts:
         fitted = coefficients[folded.folds, 0] + folded.design.scores(coefficients[:, 1:], folded.folds)
-        at = coefficients[:, :1] + coefficients[:, 1:] @ folded.sample_rows.T
+        at = np.empty((folded.count, 0))
+        if sample:
+            at = coefficients[:, :1] + coefficients[:, 1:].astype(np.float32) @ folded.sample_rows.T
         return Scores(fitted, at, coefficients)
     fitted, at = np.empty(len(target)), np.empty((folded.count, len(folded.sample)))
 

@@ -8,8 +8,8 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
+from whyrank.estimators.folded import one_thread
 from whyrank.estimators.grams import Folds, Standardised
 from whyrank.estimators.many_sums import Edges, Refuter, Sums, residual_sums
 from whyrank.estimators.plain import Floats, Plain, open_plain
@@ -70,7 +70,7 @@ def tree_sums(
     place = {name: i for i, name in enumerate(edges.columns)}
     used = {**TREES, "seed": seed, **params}
     residuals: dict[tuple[str, int], Floats] = {}
-    with threadpool_limits(limits=1):
+    with one_thread():
         for s, names in enumerate(edges.sets):
             members = [pair for pair, which in zip(edges.pairs, edges.which, strict=True) if which == s]
             targets = list(dict.fromkeys([*(cause for cause, _ in members), *(outcome for _, outcome in members)]))

@@ -110,14 +110,11 @@ def fit_nuisance(
     seed : of the trees.
     """
     folded.prepare()
-    fit = fit_logistic if probability else fit_linear
-    base = fit(target, folded, columns, penalty, intercepts)
     plain = np.ones(len(columns), bool) if maybe is None else ~np.isin(columns, maybe)
-    if not plain.all():
-        straight = fit(target, folded, columns[plain], penalty[plain], intercepts)
-        bent = _loss(target, base.fitted, folded.weights, probability)
-        if bent > _loss(target, straight.fitted, folded.weights, probability) * (1 - 1e-4):
-            base = straight
+    kept = columns if plain.all() or _bends(target, folded, columns, penalty, plain) else columns[plain]
+    base = (fit_logistic if probability else fit_linear)(
+        target, folded, kept, penalty[np.isin(columns, kept)], intercepts
+    )
     correction, share = np.zeros(0), 0.0
     boosters: tuple[lightgbm.Booster, ...] = ()
     if trees and np.isin(folded.bent, columns).any():
@@ -128,6 +125,16 @@ def fit_nuisance(
     if share == 0:
         return Nuisance(fitted, base.coefficients, share, folded)
     return Nuisance(fitted, base.coefficients, share, folded, boosters, correction)
+
+
+def _bends(target: Floats, folded: Folded, columns: Columns, penalty: Floats, plain: npt.NDArray[np.bool_]) -> bool:
+    """Whether ridge regressions predict better out of fold with the columns that aren't `plain`.
+
+    Asked of ridge regressions for probabilities too: they come from Gram matrices that are there already.
+    """
+    bent = fit_linear(target, folded, columns, penalty, sample=False).fitted
+    straight = fit_linear(target, folded, columns[plain], penalty[plain], sample=False).fitted
+    return _loss(target, bent, folded.weights, False) < _loss(target, straight, folded.weights, False) * (1 - 1e-4)
 
 
 def _fit_trees(

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from whyrank.datasets.study_data import StudyData
 from whyrank.datasets.tiers import possible_modifiers
@@ -17,6 +16,7 @@ from whyrank.estimators.contrasts import arms, base_contrasts, with_modifier
 from whyrank.estimators.effects import Effect, modified
 from whyrank.estimators.estimating import effect_on_rows
 from whyrank.estimators.evidence import clusters_of, lost_columns
+from whyrank.estimators.folded import one_thread
 from whyrank.estimators.identify import identify
 from whyrank.estimators.multiplicity import benjamini_hochberg
 from whyrank.estimators.panel import Codes, Panel, build_panel, grain_of
@@ -136,7 +136,7 @@ def pieces_of(data: StudyData, edge: Edge, level: str | None = None) -> list[Pie
     found = identify(data, edge, tuple(name for name in panel.blocks if name != edge.cause))
     selection = select(data, shared)
     out = []
-    with threadpool_limits(limits=1):
+    with one_thread():
         for contrast, arm in contrasts:
             working = effect_on_rows(data, shared, selection, edge, arm, found)
             where, effect = working.shared, working.effect

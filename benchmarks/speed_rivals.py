@@ -135,7 +135,6 @@ def numpy_edge(t: Floats, y: Floats, W: Floats, *, simulations: int, seed: int) 
     wide = W.std(axis=0) * 0.1
     estimate = _fit(X, y)
     drawn = {name: np.empty(simulations) for name in DOWHY_REFUTERS}
-    rows: npt.NDArray[np.int64]
     placebo, more = X.copy(), np.column_stack([X, np.zeros(n)])
     for b in range(simulations):
         placebo[:, 0] = rng.permutation(t)
@@ -147,10 +146,10 @@ def numpy_edge(t: Floats, y: Floats, W: Floats, *, simulations: int, seed: int) 
         rows = rng.permutation(n)[:kept]
         drawn["data_subset"][b] = _fit(X[rows], y[rows])
     for b in range(simulations):
-        rows = rng.integers(0, n, size=n)
-        noisy = X[rows]
+        again: npt.NDArray[np.int64] = np.asarray(rng.integers(0, n, size=n))
+        noisy = X[again]
         noisy[:, 2:] += rng.standard_normal((n, p)) * wide
-        drawn["bootstrap"][b] = _fit(noisy, y[rows])
+        drawn["bootstrap"][b] = _fit(noisy, y[again])
     took = time.perf_counter() - start
     return Measured(estimate, took * DEFAULT_SIMULATIONS / simulations, drawn)
 

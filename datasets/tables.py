@@ -293,7 +293,9 @@ def _database_errors(label: str) -> Iterator[None]:
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(":memory:", config=_OFFLINE)
+    connection = duckdb.connect(":memory:", config=_OFFLINE)
+    connection.execute("SET enable_progress_bar = false")  # it would be drawn on stdout, among the data
+    return connection
 
 
 def _literal(text: str) -> str:

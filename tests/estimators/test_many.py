@@ -277,3 +277,11 @@ def test_tables_that_are_none(table: pd.DataFrame, tmp_path: Path) -> None:
         estimate_many([table, table.drop(columns="w2")], ["t0"], ["y0"], W)
     with pytest.raises(InputError, match="7 rows are too few to adjust for 3 columns"):
         estimate_many(table.iloc[:7], ["t0"], ["y0"], W)
+
+
+def test_the_page_s_example_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "many-edges.md").read_text(encoding="utf-8")
+    known: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], known)
+    found = known["effects"]
+    assert (row(found, "banner", "clicks")["p_value"], row(found, "price", "spend")["p_value"]) < (0.001, 0.001)

@@ -31,14 +31,15 @@ class _Line(BaseModel):
     mechanism: str = ""
     confounders: list[str] = []
     modifiers: list[str] = []
+    instruments: list[str] = []
     confidence: float | None = None
 
 
 def read_hypotheses(path: Path | str, data: StudyData) -> list[Hypothesis]:
     """Read hypotheses from a JSONL file: `{"edge": "items.price -> events.purchase", "claimed_sign": "-", ...}`.
 
-    `claimed_sign` ("+", "-" or ""), `mechanism`, `confounders`, `modifiers` and `confidence` are optional. Of two lines
-    with the same edge and sign the first counts; blank lines are skipped.
+    `claimed_sign` ("+", "-" or ""), `mechanism`, `confounders`, `modifiers`, `instruments` and `confidence` are
+    optional. Of two lines with the same edge and sign the first counts; blank lines are skipped.
 
     Raises
     ------
@@ -75,6 +76,8 @@ def write_hypotheses(hypotheses: Iterable[Hypothesis], path: Path | str) -> None
             entry["confounders"] = list(h.confounders)
         if h.modifiers:
             entry["modifiers"] = list(h.modifiers)
+        if h.instruments:
+            entry["instruments"] = list(h.instruments)
         if h.confidence is not None:
             entry["confidence"] = h.confidence
         lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
@@ -90,7 +93,11 @@ def _parse(line: str, data: StudyData) -> Hypothesis:
     reason = allowed(edge, data)
     if reason:
         raise InputError(f"edge {said.edge!r} can't be tested: {reason}")
-    for part, names in (("confounder", said.confounders), ("modifier", said.modifiers)):
+    for part, names in (
+        ("confounder", said.confounders),
+        ("modifier", said.modifiers),
+        ("instrument", said.instruments),
+    ):
         for name in names:
             if name not in data.attributes:
                 raise InputError(f"{part} {name!r} is not an attribute of this study{nearest(name, data.attributes)}")
@@ -104,6 +111,7 @@ def _parse(line: str, data: StudyData) -> Hypothesis:
         modifiers=tuple(dict.fromkeys(said.modifiers)),
         source="file",
         confidence=said.confidence,
+        instruments=tuple(dict.fromkeys(said.instruments)),
     )
 
 

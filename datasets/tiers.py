@@ -29,7 +29,8 @@ def allowed(edge: Edge, data: StudyData) -> str:
 
     Attributes of users and items come before the context of an exposure, and that before the outcomes. A cause is an
     attribute with role "any"; an effect is an outcome, a user's total of one, or a numeric or binary attribute that
-    doesn't come earlier. The study's forbidden edges, and edges against its known ones, can't be tested.
+    doesn't come earlier. Edges that the study forbids can't be tested, unless its known ones lead from cause to effect
+    by another way; nor can edges against its known ones.
     """
     return (
         _about_cause(edge.cause, data)
@@ -97,7 +98,8 @@ def _about_scale(edge: Edge, data: StudyData) -> str:
 def _about_graph(edge: Edge, data: StudyData) -> str:
     graph = data.config.graph
     ends = (edge.cause, edge.effect)
-    if any((known.cause, known.effect) == ends for known in graph.forbidden):
+    forbidden = any((known.cause, known.effect) == ends for known in graph.forbidden)
+    if forbidden and not _leads(*ends, graph.edges):  # by way of others there may be an effect all the same
         return f"the study forbids '{edge.cause} -> {edge.effect}'"
     if _leads(edge.effect, edge.cause, graph.edges):
         return f"the study's graph leads from {edge.effect!r} to {edge.cause!r}, so the reverse would be a cycle"

@@ -156,7 +156,7 @@ def _overlapping(y_residual: Floats, t_residual: Floats, overlap: float, weight:
     .. math:: \theta = \frac{\sum \tilde T \tilde Y}{\sum \tilde T^2} \to
         \frac{E[e (1 - e) \tau(W)]}{E[e (1 - e)]}
     """
-    effect = _on_residuals(y_residual, t_residual, weight)
+    effect = on_residuals(y_residual, t_residual, weight)
     return replace(effect, overlap=overlap, population="overlap", estimator="overlap weights")
 
 
@@ -182,10 +182,10 @@ def partialling_out(y_residual: Floats, t_residual: Floats, t_variance: float, w
     left = min(spread / t_variance, 1.0) if t_variance > 0 else 0.0
     if left < 1e-3:
         return blocked_effect(len(y_residual), "partialling-out", left, "determined")
-    return replace(_on_residuals(y_residual, t_residual, weight), overlap=left)
+    return replace(on_residuals(y_residual, t_residual, weight), overlap=left)
 
 
-def _on_residuals(y_residual: Floats, t_residual: Floats, weight: Floats | None) -> Effect:
+def on_residuals(y_residual: Floats, t_residual: Floats, weight: Floats | None) -> Effect:
     """Regress residual on residual; with weights the residuals hold their square roots."""
     spread = float(np.mean(t_residual**2))
     estimate = float(np.mean(t_residual * y_residual) / spread)

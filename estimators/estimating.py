@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from whyrank.datasets.study_data import StudyData
 from whyrank.edge import Contrast, Edge
@@ -19,11 +18,13 @@ from whyrank.estimators.controls import Controls
 from whyrank.estimators.design import Columns, Floats
 from whyrank.estimators.effects import Effect, aipw, blocked_effect, partialling_out
 from whyrank.estimators.estimate import Check, Estimate
-from whyrank.estimators.evidence import gather, inference, nothing_to_compare, standard_error
+from whyrank.estimators.evidence import clusters_of, gather, inference, nothing_to_compare, standard_error
+from whyrank.estimators.folded import one_thread
 from whyrank.estimators.identify import Identification, identify
 from whyrank.estimators.panel import Panel, build_panel, grain_of
 from whyrank.estimators.selection import Selection, select
 from whyrank.estimators.shared import SharedNuisances
+from whyrank.estimators.strategies import by_instruments, by_mediators
 from whyrank.estimators.together import Evidence, look_together
 from whyrank.estimators.words import say
 
@@ -40,7 +41,11 @@ _MIN_SLICE = 200
 
 
 def estimate_edges(
-    data: StudyData, edges: Iterable[Edge], *, progress: Callable[[Edge], None] | None = None
+    data: StudyData,
+    edges: Iterable[Edge],
+    *,
+    instruments: Mapping[Edge, Sequence[str]] | None = None,
+    progress: Callable[[Edge], None] | None = None,
 ) -> Iterator[tuple[Edge, list[Estimate]]]:
     """Estimate edges, those that share nuisances next to each other; yields each edge with its contrasts.
 
@@ -50,6 +55,8 @@ def estimate_edges(
     ----------
     data : the study.
     edges : what to estimate; the same edge twice counts once.
+    instruments : attributes that proposers take for instruments of an edge (without its modifier). They are turned to
+        where nothing else identifies the effect, and an effect from them is at best inconclusive.
     progress : called with each edge before it is estimated.
 
     Raises
@@ -72,7 +79,8 @@ def estimate_edges(
         if known is None or known[0] != place:
             shared = SharedNuisances(build_panel(data, group[0].effect, place[0]), data.config.study.seed)
             known = place, shared, select(data, shared)
-        yield from _estimate_cause(data, known[1], known[2], controls, group, progress)
+        suggested = (instruments or {}).get(Edge(group[0].cause, group[0].effect), ())
+        yield from _estimate_cause(data, known[1], known[2], controls, group, suggested, progress)
 
 
 def _by_cause(edges: Sequence[Edge]) -> Iterator[list[Edge]]:
@@ -90,7 +98,8 @@ def _by_cause(edges: Sequence[Edge]) -> Iterator[list[Edge]]:
 class Working:
     """One arm's effect, the rows it was estimated on, the arm there, and what is to be said of other rows.
 
-    `all_rows`, `slice_check`, `controls` and `note` are as in `gather`.
+    `all_rows`, `slice_check`, `controls` and `note` are as in `gather`; `found` is the identification on those rows,
+    if it isn't that on all rows.
     """
 
     effect: Effect
@@ -100,6 +109,7 @@ class Working:
     slice_check: Check | None = None
     controls: tuple[Check, ...] = ()
     note: str = ""
+    found: Identification | None = None
 
 
 def _estimate_cause(
@@ -108,6 +118,7 @@ def _estimate_cause(
     selection: Selection | None,
     controls: Controls,
     edges: Sequence[Edge],
+    suggested: Sequence[str],
     progress: Callable[[Edge], None] | None,
 ) -> Iterator[tuple[Edge, list[Estimate]]]:
     """Estimate all edges of one cause on one outcome: the cause's effect is computed once for all its modifiers."""
@@ -117,8 +128,9 @@ def _estimate_cause(
         for edge in edges:
             yield edge, [nothing_to_compare(data, panel, edge, plain.cause if varies else plain.effect)]
         return
-    found = identify(data, plain, tuple(name for name in panel.blocks if name != plain.cause))
-    with threadpool_limits(limits=1):
+    candidates = tuple(name for name in panel.blocks if name != plain.cause)
+    found = identify(data, plain, candidates, suggested=suggested)
+    with one_thread():
         shown: dict[Edge, list[Evidence]] = {edge: [] for edge in edges}
         for contrast, arm in base_contrasts(panel, plain):  # one level at a time: each holds five numbers a row
             working = effect_on_rows(data, shared, selection, plain, arm, found)
@@ -127,7 +139,7 @@ def _estimate_cause(
             for edge in edges:
                 if progress and not shown[edge]:
                     progress(edge)
-                shown[edge].extend(_gathered(data, panel, edge, contrast, found, working))
+                shown[edge].extend(_gathered(data, panel, edge, contrast, working.found or found, working))
     for edge, evidence in shown.items():
         yield edge, look_together(evidence, shared.rng("together", str(edge)))
 
@@ -180,35 +192,34 @@ def effect_on_rows(
 
     With logged propensities all rows are used, and how the slice agrees with them is checked.
 
-    A slice of exposures whose item was drawn at random closes every path into an attribute of the item, so it rescues
-    what the columns can't identify; where both will do, it is preferred when it alone is precise enough, or when it
-    contradicts all rows.
+    A slice of exposures whose item was drawn at random closes every path through who is shown what, so it rescues what
+    the columns can't identify, unless the item itself brings the hidden cause along. Where both will do, it is
+    preferred when it alone is precise enough, or when it contradicts all rows.
     """
     panel, drawn = shared.panel, shared.panel.randomised
-    open_path = blocked_effect(panel.n, "none", 0.0, "open path")
-    if panel.weighting is not None and panel.weighting.design and edge.cause.startswith("items."):
-        if found.open_path and not found.rescuable:
-            return Working(open_path, shared, arm)
-        return _weighted(data, shared, edge, arm, found)
+    item, closed = edge.cause.startswith("items."), not found.open_path
+    at_random = found if found.rescue is None else replace(found, adjust=found.rescue)
+    if panel.weighting is not None and panel.weighting.design and item and (closed or found.rescuable):
+        return _weighted(data, shared, edge, arm, at_random)
     sliced = drawn is not None and drawn.sum() >= _MIN_SLICE
-    if selection is not None and edge.cause.startswith("items.") and not found.open_path and not sliced:
+    if selection is not None and item and closed and not sliced:
         plain, weighted = _on(shared, edge, arm, found), _on(selection.shared, edge, arm, found)
         chosen, where, other = (
             (plain, shared, weighted) if selection.power == 0 else (weighted, selection.shared, plain)
         )
         return Working(chosen, where, arm, note=selection.note(other.estimate, data.config.study.language))
-    everything = open_path if found.open_path else _on(shared, edge, arm, found)
-    if drawn is None or not sliced or not edge.cause.startswith("items."):
+    if drawn is not None and drawn.all() and item and found.rescuable:
+        return Working(_on(shared, edge, arm, at_random), shared, arm, found=at_random)
+    everything = _by_strategy(data, shared, edge, arm, found)
+    if drawn is None or drawn.all() or not sliced or not item or not (closed or found.rescuable):
         return Working(everything, shared, arm)
-    if drawn.all():
-        return Working((_on(shared, edge, arm, found) if found.open_path else everything), shared, arm)
     part = shared.drawn
     arm_there = next(a for a in arms(part.panel, edge.cause) if a.level == arm.level)
-    on_slice = _on(part, edge, arm_there, found)
+    on_slice = _on(part, edge, arm_there, at_random)
     if on_slice.blocked:
         return Working(everything, shared, arm)
-    if everything.blocked:
-        return Working(on_slice, part, arm_there, float("nan"))
+    if everything.blocked or not closed:
+        return Working(on_slice, part, arm_there, everything.estimate, found=at_random)
     slice_se, se = standard_error(data, part.panel, on_slice), standard_error(data, panel, everything)
     contradicts = abs(on_slice.estimate - everything.estimate) > _CONTRADICTION * float(np.hypot(slice_se, se))
     if slice_se <= _SLICE_SHARE * se or contradicts:
@@ -219,21 +230,19 @@ def effect_on_rows(
 def _weighted(data: StudyData, shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) -> Working:
     """Estimate one arm's effect on all rows, weighted as if items had been drawn at random; compare the slice."""
     panel, drawn = shared.panel, shared.panel.randomised
-    if found.open_path and found.rescue is not None:
-        found = replace(found, adjust=found.rescue)
     effect = _on(shared, edge, arm, found)
     if effect.blocked or drawn is None or drawn.all() or drawn.sum() < _MIN_SLICE:
-        return Working(effect, shared, arm)
+        return Working(effect, shared, arm, found=found)
     part = shared.drawn
     there = [a for a in arms(part.panel, edge.cause) if a.level == arm.level]
     on_slice = _on(part, edge, there[0], found) if there else blocked_effect(part.panel.n, "none", 0.0, "no overlap")
     if on_slice.blocked:
-        return Working(effect, shared, arm)
+        return Working(effect, shared, arm, found=found)
     joint = float(np.hypot(standard_error(data, part.panel, on_slice), standard_error(data, panel, effect)))
     apart = abs(on_slice.estimate - effect.estimate) / joint if joint > 0 else float("nan")
     said = say(data.config.study.language, "slice agrees", rows=part.panel.n, slice=on_slice.estimate, apart=apart)
     check = Check("randomised_rows", bool(apart <= _CONTRADICTION), apart, _CONTRADICTION, said)
-    return Working(effect, shared, arm, slice_check=check)
+    return Working(effect, shared, arm, slice_check=check, found=found)
 
 
 def _control(
@@ -242,6 +251,17 @@ def _control(
     """Estimate one arm's effect on an outcome that it can't affect, as any other."""
     working = effect_on_rows(data, shared, None, edge, arm, found)
     return working.effect, inference(data, working.shared, working.effect)
+
+
+def _by_strategy(data: StudyData, shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) -> Effect:
+    """Estimate one arm's effect on all rows, by the strategy that identifies it there."""
+    if found.strategy == "blocked":
+        return blocked_effect(shared.panel.n, "none", 0.0, "open path")
+    if found.strategy == "front-door":
+        return by_mediators(shared, edge, arm, found)
+    if found.strategy == "instrument":
+        return by_instruments(shared, edge, arm, found, clusters_of(data, shared.panel))
+    return _on(shared, edge, arm, found)
 
 
 def _on(shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification) -> Effect:

@@ -11,13 +11,17 @@ from whyrank.datasets.study_data import StudyData
 from whyrank.edge import Contrast, Edge
 from whyrank.estimators.bootstrap import Inference, infer, random_signs, two_sided
 from whyrank.estimators.combination import Apart
-from whyrank.estimators.contrasts import Arm
-from whyrank.estimators.effects import Effect, modified, naive_levels, naive_numeric
+from whyrank.estimators.contrasts import Arm, arms
+from whyrank.estimators.effects import Effect, blocked_effect, modified, naive_levels, naive_numeric
 from whyrank.estimators.estimate import Check, Estimate
+from whyrank.estimators.front_door import FrontDoorEffect
 from whyrank.estimators.identify import Identification
+from whyrank.estimators.instrument import InstrumentEffect
 from whyrank.estimators.panel import Codes, Columns, Panel
 from whyrank.estimators.sensitivity import robustness_value
 from whyrank.estimators.shared import SharedNuisances
+from whyrank.estimators.strategies import assigned_by, strategy_notes, why_open
+from whyrank.estimators.strategy_trials import try_instruments, try_mediators
 from whyrank.estimators.sums import clustered_error, sums_of, variance_parts
 from whyrank.estimators.together import Evidence
 from whyrank.estimators.trials import try_audit, try_gates
@@ -56,10 +60,15 @@ def gather(
     """
     panel, language = shared.panel, data.config.study.language
     base, naive = effect, _naive(panel, arm)
-    if modifier is not None:
+    drawn = panel.randomised is not None and bool(panel.randomised.all())
+    weighted = panel.weighting is not None and panel.weighting.design
+    if modifier is not None and isinstance(effect, InstrumentEffect | FrontDoorEffect):
+        effect = blocked_effect(panel.n, effect.estimator, effect.overlap, "no modifier")
+    elif modifier is not None:
         effect = modified(effect, modifier.values, numeric=modifier.numeric)
         naive = modified(naive, modifier.values, numeric=modifier.numeric)
     warnings = _warnings(data, panel, contrast.edge.cause, found, language)
+    warnings = (*warnings, *strategy_notes(effect, found, language, drawn=drawn or weighted))
     if note:
         warnings = (*warnings, note)
     apart = _apart(contrast.edge.cause, base.apart, language)
@@ -68,20 +77,30 @@ def gather(
         warnings = (*warnings, say(language, slice_of, rows=panel.n, other=all_rows))
     if effect.blocked:
         why = say(language, effect.blocked, path=found.open_path, name=contrast.edge.cause)
+        if effect.blocked == "open path":
+            why = why_open(found, language, drawn=panel.randomised is not None or weighted)
         why = say(language, "namely", what=why, which=apart) if apart else why
         return Evidence(_blocked(data, panel, contrast, why, effect.overlap, found.adjust, warnings), {})
     ways = clusters_of(data, panel)
-    kind, codes = shared.assigned(contrast.edge.cause)
-    lost = lost_columns(shared, contrast, found)
+    assigned = assigned_by(effect, found, contrast.edge.cause)
+    kind, codes = shared.assigned(assigned)
+    lost = lost_columns(shared, contrast, found, assigned)
     sums = sums_of(effect, ways | ({kind: codes} if kind != "rows" or not ways else {}), lost)
     errors = {way: sums[way] for way in ways}
     se = clustered_error(effect, errors, panel.pair if len(ways) == 2 else None)
     signs = random_signs(shared.seed)
     told = infer(effect.estimate, se, errors, rows=effect.ess, signs=signs)
+    reduced = inference(data, shared, effect.reduced) if isinstance(effect, InstrumentEffect) else told
+    told = replace(told, p=float(np.fmax(told.p, reduced.p)))
     naive_se = float("nan") if naive.blocked else standard_error(data, panel, naive)
     checks: tuple[Check, ...] = ()
     if np.isfinite(told.p):
-        checks = try_gates(shared, contrast, base, effect, found, told, sums, modifier, language)
+        if isinstance(effect, InstrumentEffect):
+            checks = try_instruments(shared, contrast, effect, found, told, reduced, sums, language)
+        elif isinstance(effect, FrontDoorEffect):
+            checks = try_mediators(shared, contrast, effect, found, told, sums, language)
+        else:
+            checks = try_gates(shared, contrast, base, effect, found, told, sums, modifier, language)
         if apart:
             named = [
                 replace(c, detail=say(language, "namely", what=c.detail, which=apart)) if c.name == "overlap" else c
@@ -92,9 +111,10 @@ def gather(
             checks = (*checks, slice_check)
         checks = (*checks, *controls)
         v = data.config.validation
-        if v.audit and modifier is None and told.p <= v.fdr and all(check.passed is not False for check in checks):
+        own = not isinstance(effect, InstrumentEffect | FrontDoorEffect)
+        passed = all(check.passed is not False for check in checks)
+        if v.audit and own and modifier is None and told.p <= v.fdr and passed:
             checks = (*checks, try_audit(shared, contrast, arm, effect, found, se, language))
-    drawn = panel.randomised is not None and bool(panel.randomised.all())
     estimate = Estimate(
         contrast=contrast,
         grain=panel.grain,
@@ -115,11 +135,11 @@ def gather(
         ess=effect.ess,
         clusters=", ".join(ways) or "rows",
         overlap=effect.overlap,
-        robustness_value=robustness_value(effect) if modifier is None else float("nan"),
-        adjusted_for=(*found.adjust, *shared.identities(contrast.edge.cause)),
+        robustness_value=_robustness(effect) if modifier is None else float("nan"),
+        adjusted_for=(*found.adjust, *shared.identities(assigned)),
         estimator=effect.estimator,
         smaller_arm=_smaller_arm(
-            panel, contrast.edge, arm, modifier, any_items=data.config.validation.scope == "items like these"
+            panel, contrast.edge, arm, modifier, effect, found, data.config.validation.scope == "items like these"
         ),
         warnings=warnings,
         checks=checks,
@@ -203,14 +223,26 @@ def _about_propensities(
     return said
 
 
+def _robustness(effect: Effect) -> float:
+    """Return the robustness value of what must hold: of the weaker of two legs, of the instruments on the outcome."""
+    if isinstance(effect, InstrumentEffect):
+        return robustness_value(effect.reduced)
+    if isinstance(effect, FrontDoorEffect):
+        return min(robustness_value(leg) for leg in effect.legs)
+    return robustness_value(effect)
+
+
 def _naive(panel: Panel, arm: Arm) -> Effect:
     return naive_numeric(panel.y, arm.values) if arm.numeric else naive_levels(panel.y, arm.rows, arm.reference)
 
 
-def lost_columns(shared: SharedNuisances, contrast: Contrast, found: Identification) -> dict[str, int]:
-    """Return how many columns adjusted for vary as the cause does, by the clusters that it is assigned to."""
-    kind, _ = shared.assigned(contrast.edge.cause)
-    adjust = shared.adjustment(found.adjust, contrast.edge.cause, contrast.level)
+def lost_columns(
+    shared: SharedNuisances, contrast: Contrast, found: Identification, assigned: str = ""
+) -> dict[str, int]:
+    """Return how many columns adjusted for vary as the cause (or the instrument) does, by the clusters it varies in."""
+    name = assigned or contrast.edge.cause
+    kind, _ = shared.assigned(name)
+    adjust = shared.adjustment(found.adjust, name, contrast.level if name == contrast.edge.cause else "")
     return {kind: _columns_of(shared.panel, kind, adjust)}
 
 
@@ -224,14 +256,25 @@ def _distinct(codes: Codes | None) -> int:
     return 0 if codes is None else len(np.unique(codes))
 
 
-def _smaller_arm(panel: Panel, edge: Edge, arm: Arm, modifier: Arm | None, *, any_items: bool) -> int:
-    """Count the clusters in the smaller arm of the cause and, if there is one, of the modifier.
+def _smaller_arm(
+    panel: Panel,
+    edge: Edge,
+    arm: Arm,
+    modifier: Arm | None,
+    effect: Effect,
+    found: Identification,
+    any_items: bool,
+) -> int:
+    """Count the clusters in the smaller arm of the cause and, if there is one, of the modifier or the instrument.
 
     If nothing is claimed of items beyond those in the log (`any_items` false), users are counted.
     """
     counts = [_carriers(panel, edge.cause, arm, any_items)]
     if modifier is not None and edge.modifier:
         counts.append(_carriers(panel, edge.modifier, modifier, any_items))
+    if isinstance(effect, InstrumentEffect):
+        of = [(name, a) for name in found.instruments if name in panel.blocks for a in arms(panel, name)]
+        counts.append(max((_carriers(panel, name, a, any_items) for name, a in of), default=0))
     return min(counts)
 
 

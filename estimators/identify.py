@@ -128,7 +128,10 @@ def _closes(
     graph: nx.DiGraph, start: Sequence[str], ends: Sequence[str], given: Sequence[str], *, cut: Sequence[str]
 ) -> bool:
     """Whether `given` separates `start` from `ends` once the arrows out of `cut` are taken away; DoWhy must agree."""
-    from dowhy.graph import check_valid_backdoor_set, do_surgery  # takes seconds to import: only when something is judged
+    from dowhy.graph import (  # takes seconds to import: only when something is judged
+        check_valid_backdoor_set,
+        do_surgery,
+    )
 
     inside = [name for name in given if name in graph]
     if not reached(graph, start, inside, cut=cut).isdisjoint(ends):
@@ -150,9 +153,7 @@ def _back_door(graph: nx.DiGraph, edge: Edge, before: tuple[str, ...]) -> tuple[
     return separator if separator is not None and _closes(graph, *ends, separator, cut=[edge.cause]) else None
 
 
-def _separator(
-    graph: nx.DiGraph, start: str, end: str, names: tuple[str, ...], *, cut: str
-) -> tuple[str, ...] | None:
+def _separator(graph: nx.DiGraph, start: str, end: str, names: tuple[str, ...], *, cut: str) -> tuple[str, ...] | None:
     """Return a smallest set among `names` that separates two nodes once the arrows out of `cut` are taken away."""
     surgery = graph.copy()
     surgery.remove_edges_from(list(graph.out_edges(cut)))
@@ -167,9 +168,7 @@ def _without_assumptions(graph: nx.DiGraph, names: set[str]) -> nx.DiGraph:
     return bare
 
 
-def _known_instruments(
-    data: StudyData, declared: nx.DiGraph, edge: Edge, before: tuple[str, ...]
-) -> tuple[str, ...]:
+def _known_instruments(data: StudyData, declared: nx.DiGraph, edge: Edge, before: tuple[str, ...]) -> tuple[str, ...]:
     """Return the columns that the user declared to act on the cause and forbade to act on the effect."""
     forbidden = {arrow.cause for arrow in data.config.graph.forbidden if arrow.effect == edge.effect}
     above = nx.ancestors(declared, edge.cause)
@@ -199,9 +198,7 @@ def _at_random(graph: nx.DiGraph, edge: Edge, before: tuple[str, ...]) -> tuple[
     if not edge.cause.startswith("items."):
         return None
     drawn = graph.copy()
-    drawn.remove_edges_from(
-        [(u, v) for u, v in graph.edges if v.startswith("items.") and not u.startswith("items.")]
-    )
+    drawn.remove_edges_from([(u, v) for u, v in graph.edges if v.startswith("items.") and not u.startswith("items.")])
     return _back_door(drawn, edge, before)
 
 

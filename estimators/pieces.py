@@ -17,7 +17,9 @@ from whyrank.estimators.effects import Effect, modified
 from whyrank.estimators.estimating import effect_on_rows
 from whyrank.estimators.evidence import clusters_of, lost_columns
 from whyrank.estimators.folded import one_thread
+from whyrank.estimators.front_door import FrontDoorEffect
 from whyrank.estimators.identify import identify
+from whyrank.estimators.instrument import InstrumentEffect
 from whyrank.estimators.multiplicity import benjamini_hochberg
 from whyrank.estimators.panel import Codes, Panel, build_panel, grain_of
 from whyrank.estimators.selection import select
@@ -143,7 +145,9 @@ def pieces_of(data: StudyData, edge: Edge, level: str | None = None) -> list[Pie
             ways = clusters_of(data, where.panel)
             lost = lost_columns(where, contrast, found)
             pieces = Pieces(contrast, effect, where, ways, lost, _UNSURE)
-            if effect.blocked:
+            if isinstance(effect, InstrumentEffect | FrontDoorEffect):
+                out.append(replace(pieces, blocked=say(data.config.study.language, "no modifier")))
+            elif effect.blocked:
                 said = say(data.config.study.language, effect.blocked, path=found.open_path, name=edge.cause)
                 out.append(replace(pieces, blocked=said))
             else:

@@ -6,6 +6,7 @@ verdict              when (the first line that applies)
 unidentifiable       identification is blocked, or (almost) no row could have had the other level
 inconclusive         fewer than 10 users or items carry the smaller arm (scope "these items": fewer than 10 users)
 inconclusive         all rows are of one user or item, which is all there is to tell the error from
+inconclusive         it rests on instruments that are weak, contradict each other, or are nobody's word
 refuted              the interval lies inside ± smallest_effect
 inconclusive         found, but a gate failed
 refuted              found, every gate passed, and the sign is not the claimed one
@@ -29,6 +30,9 @@ __all__ = ["MIN_CARRIERS", "decide"]
 
 MIN_CARRIERS = 10
 """Clusters that the smaller arm needs before a claim about others like them can be made."""
+
+_INSTRUMENT = ("instrument_strength", "over_identification", "exclusion")
+"""Gates without which an effect from instruments says nothing, neither that there is one nor that there is none."""
 
 _DETECTABLE = 2.8
 """Standard errors that an effect must have to be found with 80 % power at 5 % (1.96 + 0.84)."""
@@ -70,6 +74,11 @@ def decide(
     if not math.isfinite(e.se):
         return "inconclusive", (say(language, "no error"),)
     interval = say(language, "interval", estimate=e.estimate, low=e.ci_low, high=e.ci_high)
+    unfounded = [check for check in failed if check.name in _INSTRUMENT]
+    if unfounded:
+        others = [check for check in failed if check not in unfounded]
+        doubts = (say(language, "but", why=check.detail) for check in (*unfounded, *others))
+        return "inconclusive", (say(language, "seen", interval=interval), *doubts)
     if smallest_effect > 0 and -smallest_effect < e.ci_low and e.ci_high < smallest_effect:
         return "refuted", (say(language, "equivalent", smallest=smallest_effect, interval=interval),)
     adjusted = _adjusted(e, language)

@@ -91,6 +91,35 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "the path {path} stays open: nothing measured closes it",
         "路径 {path} 未被阻断：没有已测变量能阻断它",
     ),
+    "open path opened": (
+        ", since adjusting for {name} opens it, and leaving {name} out leaves open what it causes itself ([graph] "
+        "forbidden can rule that out)",
+        "，因为调整 {name} 会打开该路径，不调整则 {name} 自身的影响未被阻断（可用 [graph] forbidden 排除）",
+    ),
+    "open path random": (
+        ", but exposures whose item was drawn at random would",
+        "，但随机展示的曝光可以阻断它",
+    ),
+    "open path own": (
+        ", and random exposures don't either: whichever item is drawn brings it along",
+        "，随机展示也不能：无论抽到哪个商品，它都随商品而来",
+    ),
+    "weak instrument": (
+        "the instrument hardly moves the cause: nothing can be told from it",
+        "工具变量几乎不影响原因：无法据此判断",
+    ),
+    "levels and instrument": (
+        "an instrument can't tell more than two levels apart: test a binary or numeric cause",
+        "工具变量无法区分两个以上的水平：请检验二元或数值原因",
+    ),
+    "mediators determined": (
+        "cause and columns determine the mediators: nothing of them varies by itself",
+        "原因与调整列完全决定了中介变量：没有剩余变化",
+    ),
+    "no modifier": (
+        "by instruments or mediators only the average effect is estimated, not how it varies",
+        "通过工具变量或中介变量只能估计平均效应，而非其变化",
+    ),
     "no overlap": (
         "the levels never occur where the rest is alike: no overlap",
         "在其余条件相同时两个水平从不同时出现：没有重叠",
@@ -284,6 +313,62 @@ _SENTENCES: dict[str, tuple[str, str]] = {
         "estimated on the {rows:,} exposures whose item was drawn at random (all rows: {other:+.3g})",
         "仅用随机展示的 {rows:,} 次曝光估计（全部行：{other:+.3g}）",
     ),
+    "trusted": (
+        "not adjusted for, because declared to follow from unmeasured causes with nothing declared to follow from "
+        "them: {names}. That takes for granted that they confound nothing themselves",
+        "未调整 {names}：已声明它们由未测原因引起，且未声明它们引起其他变量，这以它们自身不造成混杂为前提",
+    ),
+    "granted": (
+        "takes for granted that {names} decides who is shown what and isn't a property of the item itself (else name "
+        "it with items.)",
+        "以 {names} 决定谁看到什么、而不是商品自身的属性为前提（否则请以 items. 命名）",
+    ),
+    "by instruments": (
+        "the path {path} stays open, so the effect is told from what {names} moves of the cause: an average over those "
+        "exposures whose cause follows it, and true only if it acts on the outcome in no other way",
+        "路径 {path} 未被阻断，因此由 {names} 引起的原因变化来估计效应："
+        "仅对随其变化的曝光取平均，且仅当它不以其他方式影响结果时成立",
+    ),
+    "by mediators": (
+        "the path {path} stays open, so the effect is told from what goes through {names}: true only if the cause acts "
+        "in no other way, and nothing unmeasured confounds them",
+        "路径 {path} 未被阻断，因此由经过 {names} 的部分来估计效应："
+        "仅当原因不以其他方式起作用、且它们没有未测混杂时成立",
+    ),
+    "overlap instrument": (
+        "the instrument moves {share:.1%} of what the columns leave of the cause's variance",
+        "在调整列之外，工具变量解释原因方差的 {share:.1%}",
+    ),
+    "overlap mediators": (
+        "{share:.0%} of the variance of cause and mediators is not explained by what comes before them",
+        "原因与中介变量的方差有 {share:.0%} 未被此前的变量解释",
+    ),
+    "strength": (
+        "the instrument's first stage has an effective F of {f:.1f} (at least {least:g} is needed)",
+        "工具变量第一阶段的有效 F 为 {f:.1f}（至少需要 {least:g}）",
+    ),
+    "reduced": (
+        "whether the instrument moves the outcome at all, however weak it is: p = {p:.2g}",
+        "无论强弱，工具变量是否影响结果：p = {p:.2g}",
+    ),
+    "one instrument": (
+        "one instrument can't contradict itself",
+        "只有一个工具变量，无从相互印证",
+    ),
+    "agreement": (
+        "whether the instruments tell the same effect: p = {p:.2g}",
+        "各工具变量给出的效应是否一致：p = {p:.2g}",
+    ),
+    "exclusion": (
+        "it rests on {names} acting on the outcome through the cause alone, which a proposer suggested and nobody "
+        "confirmed",
+        "它以 {names} 仅通过原因影响结果为前提，这是提出者的建议，无人确认",
+    ),
+    "confirm": (
+        ' (to confirm: [graph] edges = ["{name} -> {cause}"], forbidden = ["{name} -> {effect}"])',
+        '（确认方式：[graph] edges = ["{name} -> {cause}"]，forbidden = ["{name} -> {effect}"]）',
+    ),
+    "not for this strategy": ("doesn't apply to this way of telling the effect", "不适用于这种估计方式"),
     "slice alone": (
         "estimated on the {rows:,} exposures whose item was drawn at random (on all rows it can't be identified)",
         "仅用随机展示的 {rows:,} 次曝光估计（在全部行上无法识别）",

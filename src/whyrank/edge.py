@@ -116,6 +116,7 @@ class Hypothesis:
     round : 1-based round of the hypothesis loop.
     confidence : vote share in 0..1, or None where nobody voted.
     call_keys : ledger keys of the model calls it came from (empty for other sources).
+    instruments : names that the proposer takes to act on the effect through the cause alone.
     """
 
     edge: Edge
@@ -127,3 +128,4 @@ class Hypothesis:
     round: int = 1
     confidence: float | None = None
     call_keys: tuple[str, ...] = field(default=())
+    instruments: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,23 +158,27 @@ def validate(
     if not known:
         raise InputError("nothing is proposed yet: run `whyrank propose` first, or name an edge with --edge")
     settings_key = settings_hash(data)
-    done = {e.contrast.edge for e in ledger.estimates(data.fingerprint, settings_key)}
+    instruments = _suggested(data, known)
+    made = _estimates(data, ledger, settings_key, instruments)
+    done = {e.contrast.edge for e in made}
     wanted = set(edges) if edges else {h.edge for h in known}
     todo = sorted(wanted - done, key=str)
     count = 0
     with _progress() as progress:
         task = progress.add_task("estimating", total=len(todo), visible=bool(todo))
-        batch: list[Estimate] = []
-        for number, (_, estimates) in enumerate(estimate_edges(data, todo), start=1):
-            batch.extend(estimates)
+        batches: dict[str, list[Estimate]] = {}
+        for number, (edge, estimates) in enumerate(estimate_edges(data, todo, instruments=instruments), start=1):
+            batches.setdefault(_estimate_key(settings_key, edge, instruments), []).extend(estimates)
             count += len(estimates)
-            if number % _BATCH == 0:
-                ledger.add_estimates(data.fingerprint, settings_key, batch)
-                batch = []
+            if number % _BATCH == 0 or number == len(todo):
+                for key, batch in batches.items():
+                    ledger.add_estimates(data.fingerprint, key, batch)
+                batches = {}
             progress.advance(task)
-        ledger.add_estimates(data.fingerprint, settings_key, batch)
+        for key, batch in batches.items():
+            ledger.add_estimates(data.fingerprint, key, batch)
     tested = {h.edge for h in known}
-    estimates = [e for e in ledger.estimates(data.fingerprint, settings_key) if e.contrast.edge in tested]
+    estimates = [e for e in _estimates(data, ledger, settings_key, instruments) if e.contrast.edge in tested]
     v = data.config.validation
     language = data.config.study.language
     judgements = judge(
@@ -193,6 +197,37 @@ def validate(
         run=run_id,
     )
     return count, judgements
+
+
+def _suggested(data: StudyData, hypotheses: Sequence[Hypothesis]) -> dict[Edge, tuple[str, ...]]:
+    """Return the instruments that proposers suggest for each edge, where something unmeasured may make them needed."""
+    if not data.config.graph.unmeasured:
+        return {}
+    found: dict[Edge, set[str]] = {}
+    for h in hypotheses:
+        if h.instruments:
+            found.setdefault(Edge(h.edge.cause, h.edge.effect), set()).update(h.instruments)
+    return {edge: tuple(sorted(names)) for edge, names in found.items()}
+
+
+def _estimate_key(settings_key: str, edge: Edge, instruments: Mapping[Edge, tuple[str, ...]]) -> str:
+    """Return the key under which an edge's estimates are kept: the settings', and what instruments were suggested."""
+    names = instruments.get(Edge(edge.cause, edge.effect), ())
+    return f"{settings_key}+{_hash(names)[:16]}" if names else settings_key
+
+
+def _estimates(
+    data: StudyData, ledger: Ledger, settings_key: str, instruments: Mapping[Edge, tuple[str, ...]]
+) -> list[Estimate]:
+    """Return the ledger's estimates of each edge, made with the instruments that are suggested for it now."""
+    keys = dict.fromkeys([settings_key, *(_estimate_key(settings_key, edge, instruments) for edge in instruments)])
+    found = [
+        e
+        for key in keys
+        for e in ledger.estimates(data.fingerprint, key)
+        if _estimate_key(settings_key, e.contrast.edge, instruments) == key
+    ]
+    return sorted(found, key=lambda e: e.contrast.label)
 
 
 def rank(data: StudyData, judgements: Sequence[Judgement], *, outcome: str | None = None) -> Ranker:

@@ -84,7 +84,10 @@ def _estimate(connection: Connection, label: str, verdict_set: Row[Any] | None) 
     e = schema.estimates.c
     query = select(schema.estimates).where(e.label == label)
     if verdict_set is not None and verdict_set.fingerprint:
-        query = query.where(e.fingerprint == verdict_set.fingerprint, e.settings_hash == verdict_set.settings_hash)
+        same = (e.settings_hash == verdict_set.settings_hash) | e.settings_hash.startswith(
+            f"{verdict_set.settings_hash}+", autoescape=True
+        )  # with instruments that a proposer suggested
+        query = query.where(e.fingerprint == verdict_set.fingerprint, same)
     row = connection.execute(query.order_by(e.id.desc()).limit(1)).one_or_none()
     if row is None:
         return None

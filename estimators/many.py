@@ -68,7 +68,7 @@ def estimate_many(
     bootstrap_noise : noise that the bootstrap adds to the adjustment columns, as a share of each one's standard
         deviation (linear nuisances only).
     precision : "single" computes residuals and scores in float32. Gram matrices, and so the estimates, stay in float64:
-        only standard errors and spreads differ, by about one part in 10⁶.
+        only standard errors and spreads differ, by about one part in 10⁵.
     tree_params : LightGBM parameters that replace or add to the defaults.
     chunk_rows : rows at a time.
 

@@ -12,7 +12,7 @@ DEMO := $(or $(wildcard $(DEV)),$(VENV)/.whyrank-demo-$(KEY))
 
 LANES := model or browser or package
 
-.PHONY: help demo test check format lint types imports test-model test-browser test-package bench clean
+.PHONY: help demo test check format lint types imports test-model test-browser test-package bench calibrate clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -47,11 +47,19 @@ test-browser: $(DEV) ## Slow lane: the report in Chromium, if there is one
 test-package: $(DEV) ## Slow lane: sdist, wheel, fresh environment
 	@$(BIN)/pytest -m package
 
-bench: $(DEV) ## Benchmarks; minutes, and only meaningful on a quiet machine
+bench: $(DEV) ## Benchmarks of speed and of the demo; only meaningful on a quiet machine
 	@$(BIN)/python benchmarks/startup.py
+	@$(BIN)/python benchmarks/speed.py
 	@$(BIN)/python benchmarks/ranker_base.py
 	@$(BIN)/python benchmarks/complete_journey.py
-	@$(BIN)/python benchmarks/shop_world.py $(BENCH)
+
+calibrate: $(DEV) ## Is the judge right as often as it says? Simulated worlds; about an hour
+	@$(BIN)/python benchmarks/clusters.py
+	@$(BIN)/python benchmarks/interval_coverage.py
+	@$(BIN)/python benchmarks/false_discovery.py
+	@$(BIN)/python benchmarks/logs.py
+	@$(BIN)/python benchmarks/varying.py
+	@$(BIN)/python benchmarks/shop_world.py --seeds 20
 
 clean: ## Remove what make made: .venv, demo, build products, caches
 	rm -rf $(VENV) $(STUDY) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench-results

@@ -62,7 +62,8 @@ def _pools() -> ThreadpoolController:
 
 def one_thread() -> AbstractContextManager[object]:
     """Hold BLAS and OpenMP to one thread for a while."""
-    return _pools().limit(limits=1)
+    limit: AbstractContextManager[object] = _pools().limit(limits=1)
+    return limit
 
 
 def each_fold(work: Callable[[int], T], count: int) -> list[T]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import networkx as nx
 import numpy as np
 
 from whyrank.datasets.study_data import StudyData
@@ -22,6 +23,7 @@ from whyrank.estimators.bootstrap import Inference, t_quantile
 from whyrank.estimators.contrasts import Arm, arms
 from whyrank.estimators.effects import Effect
 from whyrank.estimators.estimate import Check
+from whyrank.estimators.graph import declared_graph
 from whyrank.estimators.identify import Identification, identify
 from whyrank.estimators.panel import build_panel
 from whyrank.estimators.shared import SharedNuisances
@@ -34,11 +36,24 @@ Estimator = Callable[[SharedNuisances, Edge, Arm, Identification], tuple[Effect,
 
 
 def control_outcomes(data: StudyData, edge: Edge) -> tuple[str, ...]:
-    """Return the outcomes that the study says its cause can't affect; none for totals and attributes."""
+    """Return the outcomes that the study says its cause can't affect; none for totals and attributes.
+
+    An outcome that the cause may reach by way of an attribute that follows from it, such as an instrument's, is none.
+    """
     if not edge.effect.startswith("events."):
         return ()
-    forbidden = (arrow.effect for arrow in data.config.graph.forbidden if arrow.cause == edge.cause)
-    return tuple(name for name in dict.fromkeys(forbidden) if name in data.outcomes and name != edge.effect)
+    arrows = {(arrow.cause, arrow.effect) for arrow in data.config.graph.forbidden}
+    graph = declared_graph(data)
+    after = nx.descendants(graph, edge.cause) if edge.cause in graph else set()
+    by_way = [name for name in after if name in data.attributes]
+    return tuple(
+        name
+        for name in dict.fromkeys(arrow.effect for arrow in data.config.graph.forbidden if arrow.cause == edge.cause)
+        if name in data.outcomes
+        and name != edge.effect
+        and name not in after
+        and all((other, name) in arrows for other in by_way)
+    )
 
 
 @dataclass

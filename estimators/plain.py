@@ -166,17 +166,19 @@ def _of_parquet(path: Path, chunk_rows: int) -> Plain:
         raise InputError(f"{path} doesn't exist")
     try:
         source = pyarrow.dataset.dataset(path, format="parquet")
+        unbuffered = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False)
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} can't be read as Parquet: {error}") from error
 
     def frames(columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-        # Few batches ahead: the default reads a gigabyte of them while the first is worked on.
+        # Read ahead and buffered as they are by default, what was read stays in memory until the whole file is through.
         batches = source.to_batches(
             columns=list(columns),
             batch_size=chunk_rows,
             batch_readahead=1,
             fragment_readahead=1,
             use_threads=False,
+            fragment_scan_options=unbuffered,
         )
         for batch in batches:
             if batch.num_rows:

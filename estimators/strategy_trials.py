@@ -202,4 +202,5 @@ def _worst(checks: list[Check]) -> Check:
 
 
 def _not_for(name: str, language: Language) -> Check:
-    return Check(name, None, float("nan"), float("nan"), say(language, "not for this strategy"))
+    none = Check("audit", None, float("nan"), float("nan"), say(language, "not for this strategy"))
+    return replace(none, name=name)

@@ -152,3 +152,36 @@ def test_the_report_stands_alone(finished: Study) -> None:
     assert "items.discount" in page
     assert "src=" not in page
     assert "http-equiv" in page
+
+
+def test_a_suggested_instrument_is_taken_up_later_and_not_believed(tmp_path: Path) -> None:
+    """The edge is unidentifiable until somebody suggests an instrument; then it is estimated anew, and only then."""
+    rng = np.random.default_rng(2)
+    items, rows = 200, 4_000
+    quality, z = rng.normal(size=(2, items))
+    t = z + quality + rng.normal(size=items)
+    user, item = rng.integers(0, 100, rows), rng.integers(0, items, rows)
+    pd.DataFrame({"user": range(100)}).to_csv(tmp_path / "users.csv", index=False)
+    pd.DataFrame({"item": range(items), "t": t, "z": z}).to_csv(tmp_path / "items.csv", index=False)
+    events = {"user": user, "item": item, "y": 0.5 * t[item] + quality[item] + rng.normal(size=rows)}
+    pd.DataFrame(events).to_csv(tmp_path / "events.csv", index=False)
+    (tmp_path / "whyrank.toml").write_text(
+        '[users]\npath = "users.csv"\nkey = "user"\n[items]\npath = "items.csv"\nkey = "item"\n'
+        '[events]\npath = "events.csv"\nuser = "user"\nitem = "item"\noutcomes = ["y"]\n'
+        '[graph]\nunmeasured = ["items.quality -> items.t, events.y"]\n',
+        encoding="utf-8",
+    )
+    claims = tmp_path / "claims.jsonl"
+    edge = "items.t -> events.y"
+    claims.write_text(f'{{"edge": "{edge}", "instruments": ["items.z"]}}\n', encoding="utf-8")
+    with whyrank.open(tmp_path) as study:
+        first = study.run(sources=("exhaustive",))
+        assert study.verdicts().set_index("edge").loc[edge, "verdict"] == "unidentifiable"
+        second = study.run(sources=(str(claims),))
+        row = study.verdicts().set_index("edge").loc[edge]
+        assert (first.estimated, second.estimated) == (2, 1)
+        assert (row["verdict"], row["estimator"]) == ("inconclusive", "IV")
+        assert abs(row["estimate"] - 0.5) <= 3 * row["se"]
+        assert "nobody confirmed" in row["reasons"]
+        assert study.explain(edge)["estimate"]["estimator"] == "IV"
+        assert study.run(sources=(str(claims),)).estimated == 0

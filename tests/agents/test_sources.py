@@ -38,6 +38,7 @@ def test_what_is_written_is_read(shop: Shop, tmp_path: Path) -> None:
             modifiers=("users.age",),
             source="file",
             confidence=0.75,
+            instruments=("items.brand",),
         ),
         Hypothesis(Edge.parse("users.age -> events.click"), source="file"),
     ]
@@ -66,6 +67,7 @@ def test_blank_lines_are_skipped_and_doubles_count_once(shop: Shop, tmp_path: Pa
         ('{"edge": "items.season -> events.click"}', "is a confounder"),
         ('{"edge": "items.title -> events.click"}', "is a text column"),
         ('{"edge": "items.price -> events.click", "confounders": ["items.saison"]}', "did you mean 'items.season'"),
+        ('{"edge": "items.price -> events.click", "instruments": ["items.brnd"]}', "did you mean 'items.brand'"),
         ('{"edge": "items.price -> events.click", "confidence": 2}', "between 0 and 1"),
     ],
 )

@@ -58,6 +58,7 @@ def test_edges_that_can_be_tested(shop: Shop, edge: str) -> None:
         ("items.price -> events.click | users.agee", "did you mean 'users.age'"),
         ("users.age -> users.spend | events.position", "differs between the exposures"),
         ("users.age -> events.spend", "the study forbids"),
+        ("items.brand -> items.price", ""),  # directly not, but by way of the season
         ("items.price -> items.brand", "would be a cycle"),
         ("events.position -> events.click | items.price", ""),
         ("items.brand -> events.click | items.price", "can't modify"),
@@ -66,7 +67,7 @@ def test_edges_that_can_be_tested(shop: Shop, edge: str) -> None:
 def test_edges_that_cannot_say_why(shop: Shop, edge: str, reason: str) -> None:
     graph = GraphConfig(
         edges=(Edge("items.brand", "items.season"), Edge("items.season", "items.price")),
-        forbidden=(Edge("users.age", "events.spend"),),
+        forbidden=(Edge("users.age", "events.spend"), Edge("items.brand", "items.price")),
     )
     said = allowed(Edge.parse(edge), shop(graph=graph))
     assert reason in said

@@ -9,6 +9,7 @@ import pytest
 
 from whyrank.datasets.study_data import StudyData
 from whyrank.edge import Edge, Hypothesis
+from whyrank.estimators.controls import control_outcomes
 from whyrank.estimators.estimate import Estimate
 from whyrank.estimators.estimating import estimate_edges
 from whyrank.estimators.instrument import agreement, instrumented
@@ -286,3 +287,17 @@ def test_total_effects_with_mediators_colliders_and_descendants_among_the_column
         assert any("items.m" in w and "takes for granted" in w for w in found.warnings)
     else:
         assert abs(found.estimate - 0.5) > 5 * found.se
+
+
+def test_an_instrument_has_no_control_in_an_outcome_of_its_cause(lab: Lab) -> None:
+    """Z acts on y through t, if t does: that z may not act on y directly makes y no control of other effects of z."""
+    rng = np.random.default_rng(4)
+    events = {
+        "user": rng.integers(0, 9, 90),
+        "item": rng.integers(0, 60, 90),
+        **dict(zip("yx", rng.normal(size=(2, 90)), strict=True)),
+    }
+    columns = {"t": rng.normal(size=60), "z": rng.normal(size=60)}
+    for graph, controls in (([], ("events.y",)), (IV["graph"], ())):
+        data = lab.study({}, columns, events, n_users=9, outcomes=("y", "x"), graph=graph, forbidden=IV["forbidden"])
+        assert control_outcomes(data, Edge("items.z", "events.x")) == controls

@@ -65,7 +65,6 @@ def draw_log(seed: int, *, users: int, items: int, events: int, skew: float, col
     share = 1 / np.arange(1, items + 1) ** skew
     item = rng.choice(items, events, p=rng.permutation(share / share.sum()))
     user = rng.integers(0, users, events)
-    score = -1.5 + rng.normal(size=items)[item] + 0.7 * rng.normal(size=users)[user]
     tables = {
         "users": pd.DataFrame({"user_id": np.arange(users), "age": rng.normal(size=users).round(3)}),
         "items": pd.DataFrame({"item_id": np.arange(items)} | attributes(rng, items, columns)),
@@ -76,6 +75,8 @@ def draw_log(seed: int, *, users: int, items: int, events: int, skew: float, col
             frame.to_csv(Path(folder, f"{name}.csv"), index=False)
         Path(folder, "whyrank.toml").write_text(STUDY, encoding="utf-8")
         study = load_study(Path(folder))
+    item, user = (study.events[key].to_numpy(dtype=np.int64) for key in ("item", "user"))  # in the study's own order
+    score = -1.5 + rng.normal(size=items)[item] + 0.7 * rng.normal(size=users)[user]
     return Log(study, item, score, skew)
 
 
@@ -118,9 +119,9 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=60)
     parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--events", type=int, default=100_000)
-    parser.add_argument("--logs", type=int, default=4, help="number of logs, every other one skewed (default 4)")
+    parser.add_argument("--logs", type=int, default=16, help="number of logs, every other one skewed (default 16)")
     parser.add_argument(
-        "--deals", type=int, default=40, help="times that four attributes are dealt, a log (default 40)"
+        "--deals", type=int, default=10, help="times that four attributes are dealt, a log (default 10)"
     )
     parser.add_argument("--columns", type=int, default=0, help="other attributes of items, adjusted for (default 0)")
     parser.add_argument("--skew", type=float, default=0.8, help="Zipf exponent of the skewed logs (default 0.8)")

@@ -9,7 +9,7 @@ random, with the null imposed, and reads off how far the t statistic then strays
     t^* = \frac{\theta^* - \theta_0 + z \sqrt{R}}{\sqrt{V^* + R}}
 
 with :math:`v_g = \pm 1`, :math:`V^*` the cluster-robust variance of the turned scores after the effect and an intercept
-are taken out of them, :math:`a_g` how its scores move with the effect, and R what the other way of clustering adds
+are taken out of them, :math:`a_g` the share of the effect that it carries, and R what the other way of clustering adds
 to the variance (thousands of users: known well). The weights are drawn for the way that leaves the variance less
 certain. `benchmarks/clusters.py` counts how often attributes without an effect are rejected.
 
@@ -154,7 +154,7 @@ def wild_bootstrap(estimate: float, se: float, sums: Sums, *, signs: Signs, leve
 class _Turned:
     """Products of the random weights with the sums, from which t* at any imposed effect is arithmetic on the draws.
 
-    `weighted` holds, for each draw, the weighted sums of scores S, moves a, outcomes Y, causes T, and of S·a, a·a, S·L
+    `weighted` holds, for each draw, the weighted sums of scores S, shares a, outcomes Y, causes T, and of S·a, a·a, S·L
     and a·L with L the leverages. `fixed` holds their unweighted sums.
     """
 
@@ -170,7 +170,7 @@ class _Turned:
     @classmethod
     def by(cls, signs: Signs, estimate: float, se: float, sums: Sums, level: float) -> _Turned:
         n = sums.total
-        S, a, L = sums.influence / n, sums.moved, sums.leverage / n
+        S, a, L = sums.influence / n, sums.share, sums.leverage / n
         T = sums.cause / n
         Y = (sums.outcome - float(sums.outcome.sum()) / n * sums.rows) / n
         heavy = np.argsort(-(S**2 + (estimate * a) ** 2), kind="stable")[:KEPT]

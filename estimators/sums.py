@@ -30,8 +30,8 @@ class Sums:
     rows, counted : rows of the cluster, and those of them that carry the cause (residual not 0).
     influence : sum of influence values, :math:`\sum \psi`.
     leverage : sum of leverages, which is what an intercept would move.
-    share : how much of the effect the cluster carries, :math:`\sum |w \tilde T|`, scaled to sum to one.
-    moved : how the cluster's scores move when an effect is imposed that is smaller by one; sums to one.
+    share : how much of the effect the cluster carries, :math:`\sum |w \tilde T|`, scaled to sum to one:
+        its scores move by as much when an effect is imposed that is smaller by one.
     cause, outcome, squares : sums of residual cause, residual outcome and squared residual cause.
     product : sum of residual cause times residual outcome.
     lost : columns adjusted for that vary from cluster to cluster as the cause does.
@@ -44,7 +44,6 @@ class Sums:
     influence: Floats
     leverage: Floats
     share: Floats
-    moved: Floats
     cause: Floats
     outcome: Floats
     squares: Floats
@@ -60,17 +59,15 @@ class Sums:
     def variance(self) -> float:
         r"""Cluster-robust sum of squares, and what the columns adjusted for cost.
 
-        .. math:: V = \frac{G}{G - 1} \left( \frac{G - 1}{G - 1 - k} \right)^{3/2}
-            \sum_g (\sum_{r \in g} \psi_r)^2
+        .. math:: V = \frac{G}{G - 1} \left( \frac{G - 1}{G - 1 - k} \right)^2 \sum_g (\sum_{r \in g} \psi_r)^2
 
-        Every column at the clusters' own level costs one of them, and more: predictions out of fold are as far off as
-        their coefficients are, in what is predicted of the cause and of the outcome, and the two errors meet in the
-        estimate, though not in its scores. The power is between what simulations of 60 items ask for with three and
-        with fifteen columns. At most half of the clusters are taken to be lost.
+        Every column at the clusters' own level costs one of them, and costs it twice: predictions out of fold are as
+        far off as their coefficients are, in what is predicted of the cause and of the outcome, and the two errors
+        meet in the estimate, though not in its scores. At most half of the clusters are taken to be lost.
         """
         left = self.groups - 1 - min(self.lost, self.groups // 2)
-        power: float = (max(self.groups - 1, 1) / max(left, 1)) ** 1.5
-        return float(self.influence @ self.influence) * power * self.groups / max(self.groups - 1, 1)
+        factor = self.groups * max(self.groups - 1, 1) / max(left, 1) ** 2
+        return float(self.influence @ self.influence) * factor
 
     @cached_property
     def effective(self) -> float:
@@ -91,11 +88,7 @@ def _equal(c: Floats) -> float:
 
 
 def sums_of(effect: Effect, ways: Mapping[str, Codes], lost: Mapping[str, int] | None = None) -> dict[str, Sums]:
-    """Return the sums of an effect by each way of clustering; `lost` holds the columns lost to each.
-
-    Imposing another effect moves the scores of every row alike where they are averaged (AIPW); in a regression of
-    residuals it moves them by the share of the effect that they carry.
-    """
+    """Return the sums of an effect by each way of clustering; `lost` holds the columns lost to each."""
     t, y = effect.t_residual, effect.y_residual
     carried = np.abs(effect.leverage * t)
     if effect.weight is not None:  # which the residual holds the root of once more
@@ -120,7 +113,6 @@ def sums_of(effect: Effect, ways: Mapping[str, Codes], lost: Mapping[str, int] |
             influence=influence,
             leverage=leverage,
             share=share,
-            moved=rows[present] / len(t) if effect.pseudo is not None else share,
             cause=cause,
             outcome=outcome,
             squares=squares,

@@ -22,7 +22,7 @@ def top_share(y: Floats) -> float:
     Examples
     --------
     >>> round(top_share(np.r_[np.ones(50), np.zeros(49), 99.0]), 2)
-    0.66
+    0.67
     """
     away = np.abs(y - np.median(y))
     total = float(away.sum())

@@ -29,8 +29,9 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special
+from scipy import optimize
 
+from whyrank.estimators.clusters import t_quantile, two_sided
 from whyrank.estimators.sums import Sums
 
 __all__ = ["Inference", "Signs", "few_clusters", "infer", "random_signs", "t_quantile", "two_sided", "wild_bootstrap"]
@@ -219,16 +220,6 @@ class _Turned:
             if abs(reach - before) < 1e-3 * reach:
                 return reach
         return 0.5 * (before + reach)
-
-
-def t_quantile(dof: float, level: float = 0.95) -> float:
-    """Return how many standard errors an interval reaches to either side."""
-    return float(special.stdtrit(dof, 0.5 + level / 2))
-
-
-def two_sided(t: float, dof: float) -> float:
-    """Return the two-sided p-value of a t statistic."""
-    return float(2 * special.stdtr(dof, -abs(t)))
 
 
 def _degrees(quantile: float, level: float) -> float:

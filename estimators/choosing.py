@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -24,9 +23,10 @@ from whyrank.estimators.choice_panel import (
 )
 from whyrank.estimators.effects import Effect
 from whyrank.estimators.encode import encode
-from whyrank.estimators.estimate import Check, Estimate
+from whyrank.estimators.estimate import Check, Estimate, blocked_estimate
 from whyrank.estimators.identify import Identification, identify
 from whyrank.estimators.item_worth import fit_with_worth
+from whyrank.estimators.shared import named_rng
 from whyrank.estimators.sums import Sums, clustered_error, sums_of, variance_parts
 from whyrank.estimators.together import Evidence, look_together
 from whyrank.estimators.words import say
@@ -104,7 +104,7 @@ def _user_arms(data: StudyData, name: str) -> list[ChoiceArm]:
 
 
 def _rng(data: StudyData, contrast: Contrast) -> np.random.Generator:
-    return np.random.default_rng([data.config.study.seed, zlib.crc32(f"choice {contrast.label}".encode())])
+    return named_rng(data.config.study.seed, "choice", contrast.label)
 
 
 def _main(data: StudyData, panel: ChoicePanel, contrast: Contrast, arm: ChoiceArm, found: Identification) -> Evidence:
@@ -296,11 +296,11 @@ def _gather(
         return _blocked(data, panel, contrast, why, found.adjust)
     ways = _ways(data, parts)
     pair = _pair(ways)
-    told = _inference(data, effect, ways, pair)
+    sums = sums_of(effect, ways)
+    told = _inference(data, effect, sums, pair)
     value = float("nan")
     if told.se > 0 and contrast.edge.modifier is None:
         value = choice_gates.robustness(effect.estimate / told.se, max(told.clusters - 1.0, 1.0))
-    sums = sums_of(effect, ways)
     tried = checks(told.se, sums, value) if np.isfinite(told.p) else ()
     information = np.concatenate(
         [np.add.reduceat(piece, part.indptr[:-1]) for piece, part in zip(_pieces(effect, parts), parts, strict=True)]
@@ -317,7 +317,7 @@ def _gather(
         ci_low=told.low,
         ci_high=told.high,
         naive=naive.estimate,
-        naive_significant=not naive.blocked and bool(_inference(data, naive, ways, pair).p < 0.05),
+        naive_significant=not naive.blocked and bool(_inference(data, naive, sums_of(naive, ways), pair).p < 0.05),
         p_value=told.p,
         dof=told.dof,
         n=n,
@@ -357,9 +357,9 @@ def _pieces(effect: Effect, parts: Sequence[ChoiceRows]) -> list[Floats]:
     return np.split(told, ends[:-1])
 
 
-def _inference(data: StudyData, effect: Effect, ways: dict[str, Codes], pair: Codes | None) -> Inference:
+def _inference(data: StudyData, effect: Effect, sums: dict[str, Sums], pair: Codes | None) -> Inference:
     # Choice sets take the place of an intercept: there is none that a leverage could move.
-    sums = {kind: replace(s, leverage=np.zeros(s.groups)) for kind, s in sums_of(effect, ways).items()}
+    sums = {kind: replace(s, leverage=np.zeros(s.groups)) for kind, s in sums.items()}
     se = clustered_error(effect, sums, pair)
     rows = float(len(effect.influence))
     return infer(effect.estimate, se, sums, rows=rows, signs=random_signs(data.config.study.seed))
@@ -383,33 +383,18 @@ def _warnings(data: StudyData, panel: ChoicePanel, found: Identification) -> tup
 def _blocked(
     data: StudyData, panel: ChoicePanel | None, contrast: Contrast, why: str, adjusted_for: tuple[str, ...] = ()
 ) -> Evidence:
-    nan = float("nan")
-    language = data.config.study.language
-    estimate = Estimate(
-        contrast=contrast,
+    estimate = blocked_estimate(
+        contrast,
+        why,
         grain="exposure",
-        population="all rows",
         scale="log-odds",
         scope=data.config.validation.scope,
-        estimate=nan,
-        se=nan,
-        ci_low=nan,
-        ci_high=nan,
-        naive=nan,
-        naive_significant=False,
-        p_value=nan,
-        dof=nan,
         n=len(data.events) if panel is None else panel.rows.n,
         n_users=0 if panel is None else len(np.unique(panel.rows.user)),
         n_items=0 if panel is None else len(np.unique(panel.rows.item_of_row)),
-        ess=nan,
         clusters="users, items",
-        overlap=nan,
-        robustness_value=nan,
+        overlap=float("nan"),
         adjusted_for=adjusted_for,
-        estimator="none",
-        smaller_arm=0,
-        blocked=why,
-        warnings=(say(language, "exposures unseen"),) if panel is None else panel.warnings,
+        warnings=(say(data.config.study.language, "exposures unseen"),) if panel is None else panel.warnings,
     )
     return Evidence(estimate, {})

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
-__all__ = ["cluster_sums", "effective_clusters", "t_interval", "two_way_se"]
+__all__ = [
+    "both_ways", "cluster_sums", "effective_clusters", "t_interval", "t_quantile", "two_sided", "two_way_se",
+]  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
@@ -52,10 +54,21 @@ def two_way_se(influence: Floats, ways: Sequence[Codes], pair: Codes | None = No
     parts = [_variance(influence, codes) for codes in ways]
     total = parts[0]
     if len(parts) == 2:
-        if pair is None:
-            raise ValueError("two-way clustering needs the codes of the intersection")
-        total = max(parts[0] + parts[1] - _variance(influence, pair), max(parts))
+        total = both_ways(parts, influence, pair)
     return float(np.sqrt(total)) / n
+
+
+def both_ways(parts: Sequence[float], influence: Floats, pair: Codes | None) -> float:
+    """Return the sum of squares by two ways: the ways' own less their intersection's, never below the larger way's.
+
+    Raises
+    ------
+    ValueError
+        Without the codes of the intersection.
+    """
+    if pair is None:
+        raise ValueError("two-way clustering needs the codes of the intersection")
+    return max(parts[0] + parts[1] - _variance(influence, pair), max(parts))
 
 
 def effective_clusters(weight: Floats, residual: Floats, codes: Codes) -> float:
@@ -92,5 +105,15 @@ def t_interval(estimate: float, se: float, dof: float, level: float = 0.95) -> t
     """Return (low, high, two-sided p) from Student's t."""
     if not se > 0:
         return float("nan"), float("nan"), float("nan")
-    half = float(stats.t.ppf(0.5 + level / 2, dof)) * se
-    return estimate - half, estimate + half, float(2 * stats.t.sf(abs(estimate) / se, dof))
+    half = t_quantile(dof, level) * se
+    return estimate - half, estimate + half, two_sided(estimate / se, dof)
+
+
+def t_quantile(dof: float, level: float = 0.95) -> float:
+    """Return how many standard errors an interval reaches to either side."""
+    return float(special.stdtrit(dof, 0.5 + level / 2))
+
+
+def two_sided(t: float, dof: float) -> float:
+    """Return the two-sided p-value of a t statistic."""
+    return float(2 * special.stdtr(dof, -abs(t)))

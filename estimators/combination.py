@@ -66,7 +66,7 @@ def never_together(
         if block is None or block.attribute.kind in ("numeric", "set"):
             continue
         same = panel.cluster_of(name)[0] == kind != "rows"
-        rows, least = (one_each, _MIN_CLUSTERS) if same else (np.arange(panel.n), _MIN_ROWS)
+        rows, least = (one_each, _MIN_CLUSTERS) if same else (slice(None), _MIN_ROWS)
         for side, other, code in _empty(panel, name, arm, rows, least):
             found.append(Apart(side, name, other))
             reach &= panel.values(name) != code
@@ -74,7 +74,7 @@ def never_together(
 
 
 def _empty(
-    panel: Panel, name: str, arm: Arm, rows: npt.NDArray[np.intp], least: float
+    panel: Panel, name: str, arm: Arm, rows: npt.NDArray[np.intp] | slice, least: float
 ) -> Iterator[tuple[str, str, float]]:
     """Yield (side of the comparison, level of the other attribute, its code) for each that never occur together."""
     block = panel.blocks[name]

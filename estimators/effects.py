@@ -187,14 +187,8 @@ def partialling_out(y_residual: Floats, t_residual: Floats, t_variance: float, w
 
 def on_residuals(y_residual: Floats, t_residual: Floats, weight: Floats | None) -> Effect:
     """Regress residual on residual; with weights the residuals hold their square roots."""
-    spread = float(np.mean(t_residual**2))
-    estimate = float(np.mean(t_residual * y_residual) / spread)
-    influence = t_residual * (y_residual - estimate * t_residual) / spread
-    leverage = t_residual / spread if weight is None else t_residual * np.sqrt(weight) / spread
     return Effect(
-        estimate,
-        influence,
-        leverage,
+        *slope_along(t_residual, y_residual, t_residual, weight),
         t_residual,
         y_residual,
         None,
@@ -203,6 +197,19 @@ def on_residuals(y_residual: Floats, t_residual: Floats, weight: Floats | None) 
         "partialling-out",
         weight=weight,
     )
+
+
+def slope_along(
+    drive: Floats, y_residual: Floats, t_residual: Floats, weight: Floats | None
+) -> tuple[float, Floats, Floats]:
+    r"""Return :math:`\sum d \tilde Y / \sum d \tilde T` with influence and leverage of each row.
+
+    What drives the comparison is the residual cause itself, or what instruments predict of it.
+    """
+    moved = float(np.mean(drive * t_residual))
+    estimate = float(np.mean(drive * y_residual) / moved)
+    influence = drive * (y_residual - estimate * t_residual) / moved
+    return estimate, influence, drive / moved if weight is None else drive * np.sqrt(weight) / moved
 
 
 def modified(effect: Effect, level: Floats, *, numeric: bool) -> Effect:

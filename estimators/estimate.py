@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from whyrank.edge import Contrast, Grain
 
-__all__ = ["VERDICT_COLUMNS", "Check", "Estimate", "Judgement", "Together", "VerdictName"]
+__all__ = ["VERDICT_COLUMNS", "Check", "Estimate", "Judgement", "Together", "VerdictName", "blocked_estimate"]
 
 VerdictName = Literal["validated", "refuted", "inconclusive", "unidentifiable"]
 
@@ -102,6 +102,52 @@ class Estimate:
     inference: str = "t"
     variance: dict[str, float] = field(default_factory=dict)
     together: Together | None = None
+
+
+def blocked_estimate(
+    contrast: Contrast,
+    why: str,
+    *,
+    grain: Grain,
+    scale: str,
+    scope: str,
+    n: int,
+    n_users: int,
+    n_items: int,
+    clusters: str,
+    overlap: float,
+    adjusted_for: tuple[str, ...],
+    warnings: tuple[str, ...],
+) -> Estimate:
+    """Return the estimate of a contrast that can't be identified, with the sentence that says why."""
+    nan = float("nan")
+    return Estimate(
+        contrast=contrast,
+        grain=grain,
+        population="all rows",
+        scale=scale,
+        scope=scope,
+        estimate=nan,
+        se=nan,
+        ci_low=nan,
+        ci_high=nan,
+        naive=nan,
+        naive_significant=False,
+        p_value=nan,
+        dof=nan,
+        n=n,
+        n_users=n_users,
+        n_items=n_items,
+        ess=nan,
+        clusters=clusters,
+        overlap=overlap,
+        robustness_value=nan,
+        adjusted_for=adjusted_for,
+        estimator="none",
+        smaller_arm=0,
+        blocked=why,
+        warnings=warnings,
+    )
 
 
 @dataclass(frozen=True)

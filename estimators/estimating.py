@@ -213,9 +213,7 @@ def effect_on_rows(
     everything = _by_strategy(data, shared, edge, arm, found)
     if drawn is None or drawn.all() or not sliced or not item or not (closed or found.rescuable):
         return Working(everything, shared, arm)
-    part = shared.drawn
-    arm_there = next(a for a in arms(part.panel, edge.cause) if a.level == arm.level)
-    on_slice = _on(part, edge, arm_there, at_random)
+    part, arm_there, on_slice = _on_slice(shared, edge, arm, at_random)
     if on_slice.blocked:
         return Working(everything, shared, arm)
     if everything.blocked or not closed:
@@ -233,9 +231,7 @@ def _weighted(data: StudyData, shared: SharedNuisances, edge: Edge, arm: Arm, fo
     effect = _on(shared, edge, arm, found)
     if effect.blocked or drawn is None or drawn.all() or drawn.sum() < _MIN_SLICE:
         return Working(effect, shared, arm, found=found)
-    part = shared.drawn
-    there = [a for a in arms(part.panel, edge.cause) if a.level == arm.level]
-    on_slice = _on(part, edge, there[0], found) if there else blocked_effect(part.panel.n, "none", 0.0, "no overlap")
+    part, _, on_slice = _on_slice(shared, edge, arm, found)
     if on_slice.blocked:
         return Working(effect, shared, arm, found=found)
     joint = float(np.hypot(standard_error(data, part.panel, on_slice), standard_error(data, panel, effect)))
@@ -243,6 +239,15 @@ def _weighted(data: StudyData, shared: SharedNuisances, edge: Edge, arm: Arm, fo
     said = say(data.config.study.language, "slice agrees", rows=part.panel.n, slice=on_slice.estimate, apart=apart)
     check = Check("randomised_rows", bool(apart <= _CONTRADICTION), apart, _CONTRADICTION, said)
     return Working(effect, shared, arm, slice_check=check, found=found)
+
+
+def _on_slice(
+    shared: SharedNuisances, edge: Edge, arm: Arm, found: Identification
+) -> tuple[SharedNuisances, Arm, Effect]:
+    """Estimate one arm's effect on the rows whose item was drawn at random; the same levels are named there."""
+    part = shared.drawn
+    there = next(a for a in arms(part.panel, edge.cause) if a.level == arm.level)
+    return part, there, _on(part, edge, there, found)
 
 
 def _control(

@@ -13,7 +13,7 @@ from whyrank.estimators.bootstrap import Inference, infer, random_signs, two_sid
 from whyrank.estimators.combination import Apart
 from whyrank.estimators.contrasts import Arm, arms
 from whyrank.estimators.effects import Effect, blocked_effect, modified, naive_levels, naive_numeric
-from whyrank.estimators.estimate import Check, Estimate
+from whyrank.estimators.estimate import Check, Estimate, blocked_estimate
 from whyrank.estimators.front_door import FrontDoorEffect
 from whyrank.estimators.identify import Identification
 from whyrank.estimators.instrument import InstrumentEffect
@@ -22,7 +22,7 @@ from whyrank.estimators.sensitivity import robustness_value
 from whyrank.estimators.shared import SharedNuisances
 from whyrank.estimators.strategies import assigned_by, strategy_notes, why_open
 from whyrank.estimators.strategy_trials import try_instruments, try_mediators
-from whyrank.estimators.sums import clustered_error, sums_of, variance_parts
+from whyrank.estimators.sums import Sums, clustered_error, sums_of, variance_parts
 from whyrank.estimators.together import Evidence
 from whyrank.estimators.trials import try_audit, try_gates
 from whyrank.estimators.words import Language, say
@@ -169,16 +169,19 @@ def _apart(cause: str, apart: Sequence[Apart], language: Language) -> str:
 
 def inference(data: StudyData, shared: SharedNuisances, effect: Effect) -> Inference:
     """Return how sure an effect is, with the clusters that the study's scope asks for."""
-    ways = clusters_of(data, shared.panel)
-    sums = sums_of(effect, ways)
-    se = clustered_error(effect, sums, shared.panel.pair if len(ways) == 2 else None)
+    sums, se = _sums_and_error(data, shared.panel, effect)
     return infer(effect.estimate, se, sums, rows=effect.ess, signs=random_signs(shared.seed))
 
 
 def standard_error(data: StudyData, panel: Panel, effect: Effect) -> float:
     """Return the standard error of an effect with the clusters that the study's scope asks for."""
+    return _sums_and_error(data, panel, effect)[1]
+
+
+def _sums_and_error(data: StudyData, panel: Panel, effect: Effect) -> tuple[dict[str, Sums], float]:
     ways = clusters_of(data, panel)
-    return clustered_error(effect, sums_of(effect, ways), panel.pair if len(ways) == 2 else None)
+    sums = sums_of(effect, ways)
+    return sums, clustered_error(effect, sums, panel.pair if len(ways) == 2 else None)
 
 
 def clusters_of(data: StudyData, panel: Panel) -> dict[str, Codes]:
@@ -297,31 +300,17 @@ def _blocked(
     adjusted_for: tuple[str, ...],
     warnings: tuple[str, ...],
 ) -> Estimate:
-    nan = float("nan")
-    return Estimate(
-        contrast=contrast,
+    return blocked_estimate(
+        contrast,
+        why,
         grain=panel.grain,
-        population="all rows",
         scale=panel.scale,
         scope=data.config.validation.scope,
-        estimate=nan,
-        se=nan,
-        ci_low=nan,
-        ci_high=nan,
-        naive=nan,
-        naive_significant=False,
-        p_value=nan,
-        dof=nan,
         n=panel.n,
         n_users=_distinct(panel.user),
         n_items=_distinct(panel.item),
-        ess=nan,
         clusters=", ".join(clusters_of(data, panel)) or "rows",
         overlap=overlap,
-        robustness_value=nan,
         adjusted_for=adjusted_for,
-        estimator="none",
-        smaller_arm=0,
-        blocked=why,
         warnings=warnings,
     )

@@ -148,9 +148,11 @@ def _stretches(values: Floats, starts: npt.NDArray[np.int64], length: int) -> Fl
 
 
 def leave_one_out(estimate: float, ways: Mapping[str, Sums], *, language: Language = "en") -> Check:
-    """Leave out the one user or item that matters most; half of the effect must remain."""
+    """Leave out the one user or item that matters most; half of the effect must remain. Single rows aren't tried."""
     worst, least = "clusters", 1.0
     for kind, sums in ways.items():
+        if kind == "rows":
+            continue
         without = estimate - sums.influence / np.maximum(sums.total - sums.rows, 1.0)
         share = float(np.min(without / estimate)) if estimate else 0.0
         if share < least:

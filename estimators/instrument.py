@@ -22,7 +22,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from whyrank.estimators.design import Codes, Floats
-from whyrank.estimators.effects import Effect, blocked_effect, on_residuals
+from whyrank.estimators.effects import Effect, blocked_effect, on_residuals, slope_along
 
 __all__ = ["InstrumentEffect", "agreement", "effective_f", "instrumented"]
 
@@ -90,13 +90,8 @@ def instrumented(
     share = moved**2 / (energy * spread) if energy * spread > 0 and moved > 0 else 0.0
     if share < HARDLY:
         return blocked_effect(n, "IV", share, "weak instrument")
-    estimate = float(np.mean(drive * y_residual)) / moved
-    influence = drive * (y_residual - estimate * t_residual) / moved
-    leverage = drive / moved if weight is None else drive * np.sqrt(weight) / moved
     return InstrumentEffect(
-        estimate,
-        influence,
-        leverage,
+        *slope_along(drive, y_residual, t_residual, weight),
         t_residual,
         y_residual,
         None,

@@ -41,8 +41,6 @@ RIDGE = 1e-6
 DETERMINED = 1e-6
 """Share of a column that the others must leave over."""
 
-_SOLVED = 1e-9
-
 
 @dataclass(frozen=True)
 class WorthFit:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -328,14 +329,12 @@ def _with_means(panel: Panel) -> Panel:
     means: dict[str, list[Columns]] = {name: [] for name in panel.blocks}
     parts, start = [], panel.design.width
     for table, codes in (("items", panel.item), ("users", panel.user)):
-        found = panel.design.means(codes)
         wanted = [name for name in panel.blocks if not name.startswith(f"{table}.")]
-        taken = [found[:, panel.blocks[name].columns] for name in wanted]
-        for name in wanted:
-            width = len(panel.blocks[name].columns)
-            means[name].append(np.arange(start, start + width))
-            start += width
-        parts.append(Part(np.hstack(taken) if taken else np.zeros((len(found), 0), np.float32), codes))
+        part, places = _means(panel, codes, wanted, start)
+        for name, columns in places.items():
+            means[name].append(columns)
+        parts.append(part)
+        start += part.width
     joined = {name: np.concatenate(columns) for name, columns in means.items() if columns}
     return replace(panel, design=panel.design.with_parts(parts), means=joined)
 
@@ -343,17 +342,20 @@ def _with_means(panel: Panel) -> Panel:
 def _with_level_means(panel: Panel) -> Panel:
     parts, within, start = [], {}, panel.design.width
     for many, codes in panel.many.items():
-        found = panel.design.means(codes)
-        wanted = [name for name in panel.blocks if name != many]
-        places: dict[str, Columns] = {}
-        for name in wanted:
-            width = len(panel.blocks[name].columns)
-            places[name] = np.arange(start, start + width)
-            start += width
-        taken = [found[:, panel.blocks[name].columns] for name in wanted]
-        parts.append(Part(np.hstack(taken) if taken else np.zeros((len(found), 0), np.float32), codes))
-        within[many] = places
+        part, within[many] = _means(panel, codes, [name for name in panel.blocks if name != many], start)
+        parts.append(part)
+        start += part.width
     return replace(panel, design=panel.design.with_parts(parts), within=within)
+
+
+def _means(panel: Panel, codes: Codes, names: Sequence[str], start: int) -> tuple[Part, dict[str, Columns]]:
+    """Return the means of attributes in each cluster, and where they stand if the first column is at `start`."""
+    columns = [panel.blocks[name].columns for name in names]
+    ends = start + np.cumsum([0, *map(len, columns)])
+    places = {name: np.arange(a, b) for name, (a, b) in zip(names, pairwise(ends), strict=True)}
+    found = panel.design.means(codes)
+    taken = [found[:, own] for own in columns]
+    return Part(np.hstack(taken) if taken else np.zeros((len(found), 0), np.float32), codes), places
 
 
 def _event_outcome(data: StudyData, outcome: str) -> tuple[Floats, str, npt.NDArray[np.bool_]]:

@@ -14,13 +14,18 @@ from whyrank.estimators.nuisance import MIN_TREE_CLUSTERS, Nuisance, fit_nuisanc
 from whyrank.estimators.panel import Panel
 from whyrank.estimators.sensitivity import BENCHMARK_ROWS, Benchmarks
 
-__all__ = ["SharedNuisances"]
+__all__ = ["SharedNuisances", "named_rng"]
 
 CURVED = 2.0
 """Ridge penalty of what bends, in clusters; of what doesn't it is a half."""
 
 DETERMINED_ROWS = 5_000
 """Rows on which it is tried whether the adjustment columns determine a cause."""
+
+
+def named_rng(seed: int, *what: str) -> np.random.Generator:
+    """Return the generator of one named draw of a study: it depends on the seed and the name, and on no other draw."""
+    return np.random.default_rng([seed, zlib.crc32(" ".join(what).encode())])
 
 
 @dataclass
@@ -51,7 +56,7 @@ class SharedNuisances:
 
     def rng(self, *what: str) -> np.random.Generator:
         """Return the generator that belongs to one named draw."""
-        return np.random.default_rng([self.seed, zlib.crc32(" ".join(what).encode())])
+        return named_rng(self.seed, *what)
 
     def draw(self, *what: str) -> int:
         """Return the seed that belongs to one named draw."""

@@ -85,8 +85,7 @@ def try_instruments(
     benchmarks = shared.benchmarks(first)
     checks.append(_sensitivity(shared, direct, benchmarks, int(place.columns[0]), adjust, found.adjust, language))
     checks.append(gates.subset(effect.estimate, own, rng, language=language))
-    by_name = {way: s for way, s in sums.items() if way != "rows"}
-    checks.append(gates.leave_one_out(effect.estimate, by_name, language=language))
+    checks.append(gates.leave_one_out(effect.estimate, sums, language=language))
     checks.append(gates.bootstrap(effect, told.se, few_clusters(sums) or own, rng, language=language))
     checks.append(_not_for("audit", language))
     return tuple(checks)
@@ -143,8 +142,7 @@ def try_mediators(
             )
         )
     checks.append(gates.subset(effect.estimate, own, rng, language=language))
-    by_name = {way: s for way, s in sums.items() if way != "rows"}
-    checks.append(gates.leave_one_out(effect.estimate, by_name, language=language))
+    checks.append(gates.leave_one_out(effect.estimate, sums, language=language))
     checks.append(_not_for("bootstrap", language))
     checks.append(_not_for("audit", language))
     return tuple(checks)

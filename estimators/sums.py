@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from whyrank.estimators.clusters import both_ways
+
 if TYPE_CHECKING:
     from whyrank.estimators.effects import Effect
 
@@ -149,11 +151,7 @@ def clustered_error(effect: Effect, sums: Mapping[str, Sums], pair: Codes | None
     parts = [s.variance for s in sums.values()]
     total = parts[0]
     if len(parts) == 2:
-        if pair is None:
-            raise ValueError("two-way clustering needs the codes of the intersection")
-        both = np.bincount(pair, weights=psi)
-        groups = int(np.count_nonzero(np.bincount(pair)))
-        total = max(parts[0] + parts[1] - float(both @ both) * groups / max(groups - 1, 1), max(parts))
+        total = both_ways(parts, psi, pair)
     return float(np.sqrt(total)) / n
 
 

@@ -64,8 +64,7 @@ def try_gates(
             )
         )
     checks.append(gates.subset(effect.estimate, own, rng, language=language))
-    ways = {way: s for way, s in sums.items() if way != "rows"}
-    checks.append(gates.leave_one_out(effect.estimate, ways, language=language))
+    checks.append(gates.leave_one_out(effect.estimate, sums, language=language))
     checks.append(gates.bootstrap(effect, told.se, few_clusters(sums) or own, rng, language=language))
     return tuple(checks)
 

@@ -170,13 +170,11 @@ def validate(
         for number, (edge, estimates) in enumerate(estimate_edges(data, todo, instruments=instruments), start=1):
             batches.setdefault(_estimate_key(settings_key, edge, instruments), []).extend(estimates)
             count += len(estimates)
-            if number % _BATCH == 0 or number == len(todo):
+            if number % _BATCH == 0 or number == len(todo):  # each wanted edge comes once
                 for key, batch in batches.items():
                     ledger.add_estimates(data.fingerprint, key, batch)
                 batches = {}
             progress.advance(task)
-        for key, batch in batches.items():
-            ledger.add_estimates(data.fingerprint, key, batch)
     tested = {h.edge for h in known}
     estimates = [e for e in _estimates(data, ledger, settings_key, instruments) if e.contrast.edge in tested]
     v = data.config.validation

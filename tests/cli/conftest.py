@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -171,5 +172,28 @@ def whyrank_cli() -> Callable[..., Result]:
 
     def run(*arguments: object, **more: Any) -> Result:
         return CliRunner().invoke(main, [str(a) for a in arguments], **more)
+
+    return run
+
+
+@pytest.fixture
+def ask(whyrank_cli: Callable[..., Result], tmp_path: Path) -> Callable[..., Result]:
+    """Run the program with a workdir of its own; it must succeed."""
+
+    def run(*arguments: object) -> Result:
+        result = whyrank_cli(*arguments, "--workdir", tmp_path)
+        assert result.exit_code == 0, result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture
+def records(ask: Callable[..., Result]) -> Callable[..., list[dict[str, Any]]]:
+    """Run the program likewise, and return the rows that it prints as JSON."""
+
+    def run(*arguments: object) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = json.loads(ask(*arguments, "--format", "json").stdout)
+        return answer
 
     return run

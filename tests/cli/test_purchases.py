@@ -13,6 +13,7 @@ import pytest
 from click.testing import Result
 
 Cli = Callable[..., Result]
+Records = Callable[..., list[dict[str, Any]]]
 
 STUDY = """
 [users]
@@ -68,16 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_log_of_purchases_from_run_to_report(whyrank_cli: Cli, folder: Path, tmp_path: Path) -> None:
-    def ask(*arguments: object) -> Result:
-        result = whyrank_cli(*arguments, "--workdir", tmp_path)
-        assert result.exit_code == 0, result.stderr
-        return result
-
-    def records(*arguments: object) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = json.loads(ask(*arguments, "--format", "json").stdout)
-        return answer
-
+def test_a_log_of_purchases_from_run_to_report(ask: Cli, records: Records, folder: Path, tmp_path: Path) -> None:
     ask("check", folder)
     ask("run", folder, "--source", "exhaustive")
     ask("validate", folder, "--edge", "items.sale -> events.purchase | users.young")

@@ -13,6 +13,7 @@ from whyrank.datasets.world import small_world, write_world
 from whyrank.estimators.estimate import VERDICT_COLUMNS
 
 Cli = Callable[..., Result]
+Records = Callable[..., list[dict[str, Any]]]
 
 EDGES = ["events.display -> events.purchase", "items.price -> events.purchase", "users.gender -> events.purchase"]
 
@@ -25,16 +26,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_study_from_check_to_report(whyrank_cli: Cli, folder: Path, tmp_path: Path) -> None:
-    def ask(*arguments: object) -> Result:
-        result = whyrank_cli(*arguments, "--workdir", tmp_path)
-        assert result.exit_code == 0, result.stderr
-        return result
-
-    def records(*arguments: object) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = json.loads(ask(*arguments, "--format", "json").stdout)
-        return answer
-
+def test_a_study_from_check_to_report(
+    whyrank_cli: Cli, ask: Cli, records: Records, folder: Path, tmp_path: Path
+) -> None:
     early = whyrank_cli("verdicts", folder, "--workdir", tmp_path)
     assert (early.exit_code, early.stdout) == (2, "")
     assert "nothing judged yet" in early.stderr

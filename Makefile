@@ -53,10 +53,11 @@ bench: $(DEV) ## Benchmarks of speed and of the demo; only meaningful on a quiet
 	@$(BIN)/python benchmarks/ranker_base.py
 	@$(BIN)/python benchmarks/complete_journey.py
 
-calibrate: $(DEV) ## Is the judge right as often as it says? Simulated worlds; about an hour
+calibrate: $(DEV) ## Is the judge right as often as it says? Simulated worlds; takes long
 	@$(BIN)/python benchmarks/clusters.py
 	@$(BIN)/python benchmarks/interval_coverage.py
 	@$(BIN)/python benchmarks/false_discovery.py
+	@$(BIN)/python benchmarks/identification.py
 	@$(BIN)/python benchmarks/logs.py
 	@$(BIN)/python benchmarks/varying.py
 	@$(BIN)/python benchmarks/shop_world.py --seeds 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,16 @@ class _Line(BaseModel):
     modifiers: list[str] = []
     instruments: list[str] = []
     confidence: float | None = None
+    likelihood: float | None = None
+    unmeasured: list[str] = []
 
 
 def read_hypotheses(path: Path | str, data: StudyData) -> list[Hypothesis]:
     """Read hypotheses from a JSONL file: `{"edge": "items.price -> events.purchase", "claimed_sign": "-", ...}`.
 
-    `claimed_sign` ("+", "-" or ""), `mechanism`, `confounders`, `modifiers`, `instruments` and `confidence` are
-    optional. Of two lines with the same edge and sign the first counts; blank lines are skipped.
+    `claimed_sign` ("+", "-" or ""), `mechanism`, `confounders`, `modifiers`, `instruments`, `confidence`, `likelihood`
+    and `unmeasured` (common causes in words, which no column holds) are optional. Of two lines with the same edge and
+    sign the first counts; blank lines are skipped.
 
     Raises
     ------
@@ -80,6 +84,10 @@ def write_hypotheses(hypotheses: Iterable[Hypothesis], path: Path | str) -> None
             entry["instruments"] = list(h.instruments)
         if h.confidence is not None:
             entry["confidence"] = h.confidence
+        if h.likelihood is not None:
+            entry["likelihood"] = h.likelihood
+        if h.unmeasured:
+            entry["unmeasured"] = list(h.unmeasured)
         lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
     Path(path).write_text("".join(lines), encoding="utf-8")
 
@@ -103,6 +111,10 @@ def _parse(line: str, data: StudyData) -> Hypothesis:
                 raise InputError(f"{part} {name!r} is not an attribute of this study{nearest(name, data.attributes)}")
     if said.confidence is not None and not 0 <= said.confidence <= 1:
         raise InputError(f"confidence {said.confidence!r} is not between 0 and 1")
+    if said.likelihood is not None and not math.isfinite(said.likelihood):
+        raise InputError(f"likelihood {said.likelihood!r} is not a finite number")
+    if any(not cause.strip() for cause in said.unmeasured):
+        raise InputError(f"unmeasured {said.unmeasured!r} names a cause without a name")
     return Hypothesis(
         edge=edge,
         claimed_sign=said.claimed_sign,
@@ -112,6 +124,8 @@ def _parse(line: str, data: StudyData) -> Hypothesis:
         source="file",
         confidence=said.confidence,
         instruments=tuple(dict.fromkeys(said.instruments)),
+        likelihood=said.likelihood,
+        unmeasured=tuple(dict.fromkeys(" ".join(cause.split()) for cause in said.unmeasured)),
     )
 
 

@@ -142,6 +142,38 @@ def test_hypotheses_are_unique_and_ordered_by_meaning(path: Path) -> None:
         assert ledger.hypotheses() == [early, late]
 
 
+def test_likelihood_and_unmeasured_causes_are_columns_too(path: Path) -> None:
+    claim = Hypothesis(PRICE, source="llm", likelihood=-0.5, unmeasured=("quality", "口碑"))
+    with Ledger.open(path) as ledger:
+        ledger.add_hypotheses([claim, Hypothesis(Edge("items.brand", "events.click"))])
+        assert claim in ledger.hypotheses()
+    with sqlite3.connect(path) as connection:
+        found = connection.execute("SELECT likelihood, unmeasured FROM hypotheses ORDER BY id").fetchall()
+    connection.close()
+    assert found == [(-0.5, "quality, 口碑"), (None, None)]
+
+
+def test_a_ledger_of_the_first_schema_is_brought_up_to_date(path: Path) -> None:
+    old = Hypothesis(PRICE, "-", "dear things sell less", source="llm", call_keys=("k1",))
+    record = json.loads(encode(old))
+    del record["likelihood"], record["unmeasured"]
+    Ledger.open(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE hypotheses DROP COLUMN likelihood")
+        connection.execute("ALTER TABLE hypotheses DROP COLUMN unmeasured")
+        connection.execute("DELETE FROM migrations WHERE number = 2")
+        connection.execute(
+            "INSERT INTO hypotheses (edge, source, round, claimed_sign, record, created) "
+            "VALUES (?, 'llm', 1, '-', ?, '')",
+            (str(PRICE), json.dumps(record)),
+        )
+    connection.close()
+    claim = Hypothesis(Edge("items.brand", "events.click"), source="llm", likelihood=0.5)
+    with Ledger.open(path) as ledger:
+        ledger.add_hypotheses([claim])
+        assert ledger.hypotheses() == [claim, old]
+
+
 def test_a_failed_call_may_be_followed_by_a_success(path: Path) -> None:
     failed, answered = a_call(error="cut: at 10 tokens", parsed=None), a_call()
     with Ledger.open(path) as ledger:

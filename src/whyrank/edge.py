@@ -117,6 +117,8 @@ class Hypothesis:
     confidence : vote share in 0..1, or None where nobody voted.
     call_keys : ledger keys of the model calls it came from (empty for other sources).
     instruments : names that the proposer takes to act on the effect through the cause alone.
+    likelihood : normalised sequence score of the claim, in nats, or None where none was taken.
+    unmeasured : common causes of both ends that the proposer suspects and no column holds, in its own words.
     """
 
     edge: Edge
@@ -129,3 +131,5 @@ class Hypothesis:
     confidence: float | None = None
     call_keys: tuple[str, ...] = field(default=())
     instruments: tuple[str, ...] = ()
+    likelihood: float | None = None
+    unmeasured: tuple[str, ...] = ()

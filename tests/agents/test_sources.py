@@ -39,6 +39,8 @@ def test_what_is_written_is_read(shop: Shop, tmp_path: Path) -> None:
             source="file",
             confidence=0.75,
             instruments=("items.brand",),
+            likelihood=-0.25,
+            unmeasured=("quality of the item", "商店的名声"),
         ),
         Hypothesis(Edge.parse("users.age -> events.click"), source="file"),
     ]
@@ -69,6 +71,8 @@ def test_blank_lines_are_skipped_and_doubles_count_once(shop: Shop, tmp_path: Pa
         ('{"edge": "items.price -> events.click", "confounders": ["items.saison"]}', "did you mean 'items.season'"),
         ('{"edge": "items.price -> events.click", "instruments": ["items.brnd"]}', "did you mean 'items.brand'"),
         ('{"edge": "items.price -> events.click", "confidence": 2}', "between 0 and 1"),
+        ('{"edge": "items.price -> events.click", "likelihood": 1e999}', "likelihood"),
+        ('{"edge": "items.price -> events.click", "unmeasured": ["taste", " "]}', "a cause without a name"),
     ],
 )
 def test_a_wrong_line_is_named_with_its_number(shop: Shop, tmp_path: Path, line: str, complaint: str) -> None:

@@ -98,6 +98,8 @@ hypotheses = Table(
     Column("claimed_sign", String, nullable=False),
     Column("record", Text, nullable=False),
     Column("created", String, nullable=False),
+    Column("likelihood", Float),
+    Column("unmeasured", Text),
     UniqueConstraint("edge", "source", "round", "claimed_sign"),
 )
 
@@ -203,7 +205,18 @@ def _first(connection: Connection) -> None:
                 )
 
 
-MIGRATIONS: tuple[tuple[str, Callable[[Connection], None]], ...] = (("first tables", _first),)
+def _second(connection: Connection) -> None:
+    """Give hypotheses their likelihood and the unmeasured causes they suspect; a new ledger has the columns already."""
+    present = {column["name"] for column in inspect(connection).get_columns("hypotheses")}
+    for name, kind in (("likelihood", "FLOAT"), ("unmeasured", "TEXT")):
+        if name not in present:
+            connection.execute(text(f"ALTER TABLE hypotheses ADD COLUMN {name} {kind}"))
+
+
+MIGRATIONS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
+    ("first tables", _first),
+    ("likelihood and unmeasured causes of hypotheses", _second),
+)
 """Steps in order; step i brings a ledger from number i to i + 1. A released step is never edited."""
 
 

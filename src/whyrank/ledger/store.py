@@ -200,6 +200,8 @@ class Ledger:
                 "claimed_sign": h.claimed_sign,
                 "record": encode(h),
                 "created": created,
+                "likelihood": h.likelihood,
+                "unmeasured": ", ".join(h.unmeasured) or None,
             }
             for h in hypotheses
         ]

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from whyrank.estimators.choice import ChoiceFit
 from whyrank.estimators.estimate import Check
 from whyrank.estimators.item_worth import WorthFit
+from whyrank.estimators.sensitivity import MOST, ONE_SIDED
 from whyrank.estimators.words import Language, say
 
 __all__ = ["item_placebo", "item_random_common_cause", "omitted_block", "robustness", "user_placebo"]
@@ -126,6 +127,7 @@ def omitted_block(
     unit: float,
     blocks: dict[str, npt.NDArray[np.intp]],
     value: float,
+    se: float,
     *,
     language: Language = "en",
 ) -> Check:
@@ -133,11 +135,11 @@ def omitted_block(
 
     What each attribute explains of the choice and of the cause is read off the information matrix:
 
-    .. math:: |bias| = \sqrt{E_Z \, R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W}) / S_T}, \quad
-              E_Z = \beta_Z' (A^{-1}_{ZZ})^{-1} \beta_Z
+    .. math:: |bias| = \sqrt{\frac{1 + \rho}{1 - \rho} E_Z \, \rho / (1 - \rho) / S_T}, \quad
+              \rho = R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W}), \quad E_Z = \beta_Z' (A^{-1}_{ZZ})^{-1} \beta_Z
 
-    with S_T what the columns leave of the cause (Cinelli and Hazlett 2020, in the metric of the weighted regression
-    that the fit is at its maximum).
+    with S_T what the columns leave of the cause: `sensitivity.confounder_like` in the metric of the weighted
+    regression that the fit is at its maximum. The effect must exceed it by 1.645 standard errors.
     """
     theta = float(fit.beta[column]) / unit
     left = 1.0 / float(fit.covariance[column, column])
@@ -147,16 +149,19 @@ def omitted_block(
         explained = float(fit.beta[columns] @ inner @ fit.beta[columns])
         others = np.setdiff1d(np.arange(len(fit.beta)), [*columns, column])
         without = _left_over(fit.information, column, others)
-        share = min(max(1.0 - left / without, 0.0), 0.99) if without > 0 else 0.0
-        this = float(np.sqrt(max(explained, 0.0) * share / (1 - share) / left)) / unit
+        share = min(max(1.0 - left / without, 0.0), MOST) if without > 0 else 0.0
+        of_cause = min(share / (1 - share), MOST)
+        of_choice = max(explained, 0.0) * (1 + of_cause) / (1 - of_cause)
+        this = float(np.sqrt(of_choice * of_cause / (1 - of_cause) / left)) / unit
         if this > bias:
             strongest, bias = name, this
     if not strongest:
         return Check("sensitivity", True, abs(theta), 0.0, say(language, "sensitivity alone", value=value))
-    passed = bool(abs(theta) > bias)
+    least = max(abs(theta) - ONE_SIDED * se, 0.0)
+    passed = bool(least > bias)
     less = say(language, "less" if passed else "not less")
-    detail = say(language, "sensitivity", strongest=strongest, bias=bias, less=less, value=value)
-    return Check("sensitivity", passed, abs(theta), bias, detail, {"strongest": strongest})
+    detail = say(language, "sensitivity", strongest=strongest, bias=bias, less=less, least=least, value=value)
+    return Check("sensitivity", passed, least, bias, detail, {"strongest": strongest})
 
 
 def _left_over(information: Floats, column: int, others: npt.NDArray[np.intp]) -> float:

@@ -18,10 +18,25 @@ from whyrank.estimators.estimate import Check
 from whyrank.estimators.panel import Codes, Columns, Floats
 from whyrank.estimators.words import Language, say
 
-__all__ = ["BENCHMARK_ROWS", "Benchmarks", "e_value", "robustness_value", "sensitivity"]
+__all__ = [
+    "BENCHMARK_ROWS",
+    "MOST",
+    "ONE_SIDED",
+    "Benchmarks",
+    "confounder_like",
+    "e_value",
+    "robustness_value",
+    "sensitivity",
+]
 
 BENCHMARK_ROWS = 20_000
 """Rows of the Gram matrix: a benchmark needs two digits, not a million rows."""
+
+ONE_SIDED = 1.645
+"""Standard errors by which an effect must exceed a bias: a one-sided test at 5 %."""
+
+MOST = 0.99
+"""Partial R² beyond which the bound would divide by nothing."""
 
 
 @dataclass(frozen=True)
@@ -145,36 +160,49 @@ def sensitivity(
     effect: Effect,
     strengths: Mapping[str, tuple[float, float]],
     *,
+    se: float,
     base: float = float("nan"),
     step: float = 1.0,
     language: Language = "en",
 ) -> Check:
     r"""Would an unmeasured confounder as strong as the strongest measured column take the effect to zero?
 
-    .. math:: |bias| = \sqrt{R^2_{Y \sim Z|T,W} R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W})} \; sd(\tilde Y)/sd(\tilde T)
+    It passes if the effect is larger than that confounder's bias beyond sampling error (one-sided, 95 %):
 
-    (Cinelli and Hazlett 2020).
+    .. math:: |\theta| - 1.645\,se > \sqrt{R^2_{Y \sim Z|T,W}\, R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W})}
+              \; sd(\tilde Y - \theta \tilde T)/sd(\tilde T)
+
+    with the partial R² of Z bounded by those of the measured column (see `confounder_like`).
 
     Parameters
     ----------
     effect : the effect and its residuals.
     strengths : each measured attribute's partial R² with cause and outcome, as `Benchmarks.strengths` returns them.
+    se : the effect's standard error.
     base, step : of a probability, its value without the cause, and the change of the cause compared (a numeric one's
         standard deviation): then the E-value is told too.
+
+    References
+    ----------
+    Cinelli and Hazlett (2020), Making sense of sensitivity, JRSS B 82, section 4.4.
     """
     value = robustness_value(effect)
     rows = effect.t_residual != 0
-    scale = float(np.std(effect.y_residual[rows])) / max(float(np.std(effect.t_residual[rows])), 1e-300)
+    t, y = effect.t_residual[rows], effect.y_residual[rows]
+    scale = float(np.std(y - effect.estimate * t)) / max(float(np.std(t)), 1e-300) if rows.any() else 0.0
     strongest, bias = "", 0.0
     for name, (with_cause, with_outcome) in strengths.items():
-        r_t = min(with_cause, 0.99)
-        this = float(np.sqrt(with_outcome * r_t / (1 - r_t))) * scale
+        this = confounder_like(with_cause, with_outcome) * scale
         if this > bias:
             strongest, bias = name, this
-    passed = bool(abs(effect.estimate) > bias)
+    least = abs(effect.estimate) - ONE_SIDED * se
+    # Without a measured column to compare with there is nothing to fail: a null effect is the q-value's part.
+    passed = bool(least > bias) if strongest else True
     if strongest:
         less = say(language, "less" if passed else "not less")
-        detail = say(language, "sensitivity", strongest=strongest, bias=bias, less=less, value=value)
+        detail = say(
+            language, "sensitivity", strongest=strongest, bias=bias, less=less, least=max(least, 0.0), value=value
+        )
     else:
         detail = say(language, "sensitivity alone", value=value)
     data: dict[str, object] = {"strongest": strongest}
@@ -182,4 +210,32 @@ def sensitivity(
     if np.isfinite(explained):
         detail += say(language, "e value" if step == 1.0 else "e value of a step", value=explained)
         data["e_value"] = float(f"{explained:.6g}")
-    return Check("sensitivity", passed, abs(effect.estimate), bias, detail, data)
+    return Check("sensitivity", passed, max(least, 0.0), bias, detail, data)
+
+
+def confounder_like(with_cause: float, with_outcome: float) -> float:
+    r"""Bias of an unmeasured confounder as strong as a measured column, in units of :math:`sd(Y)/sd(T)`.
+
+    What was measured of such a column is less than what it does unmeasured: beside Z, the column itself takes its
+    share. With :math:`r_T, r_Y` the column's partial R², as strong means
+
+    .. math:: R^2_{T \sim Z|W} = \rho = \frac{r_T}{1 - r_T}, \quad
+              R^2_{Y \sim Z|T,W} \le \frac{(1 + \rho)^2}{1 - \rho^2} \frac{r_Y}{1 - r_Y}
+
+    Parameters
+    ----------
+    with_cause, with_outcome : the column's partial R² with the cause, and with the outcome beside the cause.
+
+    References
+    ----------
+    Cinelli and Hazlett (2020), Making sense of sensitivity, JRSS B 82, section 4.4.
+
+    Examples
+    --------
+    >>> round(confounder_like(0.1, 0.04), 3)
+    0.081
+    """
+    r_t, r_y = min(with_cause, MOST), min(with_outcome, MOST)
+    of_cause = min(r_t / (1 - r_t), MOST)
+    of_outcome = min((1 + of_cause) / (1 - of_cause) * r_y / (1 - r_y), 1.0)
+    return float(np.sqrt(of_outcome * of_cause / (1 - of_cause)))

@@ -55,7 +55,7 @@ def try_gates(
         among = [sums[kind]] if kind in sums else list(sums.values())
         checks.append(gates.placebo(among, rng, language=language))
         checks.append(gates.random_common_cause(own, told.se, rng, language=language))
-        checks.append(_sensitivity(shared, contrast, effect, found, language))
+        checks.append(_sensitivity(shared, contrast, effect, found, told.se, language))
     else:
         _, moves = panel.cluster_of(contrast.edge.modifier or "")
         checks.append(
@@ -70,7 +70,12 @@ def try_gates(
 
 
 def _sensitivity(
-    shared: SharedNuisances, contrast: Contrast, effect: Effect, found: Identification, language: Language
+    shared: SharedNuisances,
+    contrast: Contrast,
+    effect: Effect,
+    found: Identification,
+    se: float,
+    language: Language,
 ) -> Check:
     panel, cause = shared.panel, contrast.edge.cause
     block = panel.blocks[cause]
@@ -87,7 +92,7 @@ def _sensitivity(
         values = panel.design.column(column)
         step = float(np.nanstd(panel.values(cause))) if numeric else 1.0
         base = float(panel.y.mean()) - (0.0 if numeric else effect.estimate * float(values.mean()))
-    return sensitivity(effect, strengths, base=base, step=step, language=language)
+    return sensitivity(effect, strengths, se=se, base=base, step=step, language=language)
 
 
 def try_audit(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunSummary", "propose", "rank", "report", "run", "settings_hash", "validate"]
 
-ESTIMATOR_VERSION = 3
+ESTIMATOR_VERSION = 4
 """Raised when the judge's numbers change, so that an older ledger's estimates aren't mixed with new ones."""
 
 _BATCH = 8

@@ -309,9 +309,9 @@ def test_two_hundred_attributes_are_identified_within_a_second(
     ruled_out = [edge, *(f"items.a{j} -> events.y" for j in range(100))] if forbidden else []
     data = shop(lab, *names, graph=graph, unmeasured=hidden, forbidden=ruled_out)
     clear = shop(lab, *names, graph=graph)
-    start = time.perf_counter()
+    start = time.process_time()
     assert found(data, edge).open_path
-    between = time.perf_counter()
+    between = time.process_time()
     assert found(clear, edge).strategy == "back-door"
     assert between - start < 1.5
-    assert time.perf_counter() - between < 0.5
+    assert time.process_time() - between < 0.5

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from whyrank.estimators.effects import Effect
-from whyrank.estimators.sensitivity import Benchmarks, e_value, robustness_value, sensitivity
+from whyrank.estimators.sensitivity import Benchmarks, confounder_like, e_value, robustness_value, sensitivity
 
 if TYPE_CHECKING:
     from tests.estimators.conftest import Lab
@@ -43,7 +43,7 @@ def test_sensitivity(lab: Lab, size: float, strength: float, passes: bool) -> No
     t, y, w = regression_world(9, size, strength)
     effect = adjusted(lab, t, y, w)
     blocks = {"items.x": np.array([0]), "items.z": np.array([1])}
-    check = sensitivity(effect, benchmarks(t, y, w).strengths(2, np.arange(2), blocks))
+    check = sensitivity(effect, benchmarks(t, y, w).strengths(2, np.arange(2), blocks), se=0.01)
     assert check.passed is passes
     assert check.data["strongest"] == "items.x"
 
@@ -53,13 +53,44 @@ def test_sensitivity(lab: Lab, size: float, strength: float, passes: bool) -> No
         return float(np.corrcoef(t_left, x_left)[0, 1] ** 2)
 
     r_t, r_y = partial_r2(t, w[:, [1]]), partial_r2(y, np.column_stack([t, w[:, 1]]))
-    expected = np.sqrt(r_y * r_t / (1 - r_t)) * effect.y_residual.std() / effect.t_residual.std()
+    left = effect.y_residual - effect.estimate * effect.t_residual
+    expected = confounder_like(r_t, r_y) * left.std() / effect.t_residual.std()
     assert check.threshold == pytest.approx(expected, rel=1e-3)
+
+
+def test_an_unmeasured_twin_of_a_measured_column_is_bounded() -> None:
+    """Two confounders alike, one of them hidden: the measured one's strength bounds what the hidden one does."""
+    draw = np.random.default_rng(12)
+    z = draw.normal(size=(200_000, 2))
+    t = 0.4 * z.sum(axis=1) + draw.normal(size=len(z))
+    y = 0.3 * z.sum(axis=1) + draw.normal(size=len(z))
+
+    def fit(target: Floats, *columns: Floats) -> tuple[Floats, Floats]:
+        X = np.column_stack([np.ones(len(z)), *columns])
+        b = np.linalg.lstsq(X, target, rcond=None)[0]
+        return b, target - X @ b
+
+    def partial_r2(target: Floats, of: Floats, *others: Floats) -> float:
+        return float(np.corrcoef(fit(target, *others)[1], fit(of, *others)[1])[0, 1] ** 2)
+
+    b, left = fit(y, t, z[:, 0])  # z[:, 1] is hidden, and t has no effect at all
+    bound = confounder_like(partial_r2(t, z[:, 0]), partial_r2(y, z[:, 0], t)) * left.std() / fit(t, z[:, 0])[1].std()
+    naive = np.sqrt(partial_r2(y, z[:, 0], t) * partial_r2(t, z[:, 0]) / (1 - partial_r2(t, z[:, 0])))
+    assert b[1] == pytest.approx(bound, rel=0.06)  # two and a half standard errors
+    assert b[1] > 1.1 * naive * left.std() / fit(t, z[:, 0])[1].std()
+
+
+def test_sampling_error_counts_against_an_effect(lab: Lab) -> None:
+    t, y, w = regression_world(9, 0.5, 0.3)
+    effect = adjusted(lab, t, y, w)
+    strengths = benchmarks(t, y, w).strengths(2, np.arange(2), {"items.x": np.array([0])})
+    assert sensitivity(effect, strengths, se=0.01).passed
+    assert not sensitivity(effect, strengths, se=0.25).passed
 
 
 def test_sensitivity_without_anything_measured(lab: Lab) -> None:
     t, y, w = regression_world(10, 0.3, 0.0)
-    check = sensitivity(lab.effect(y, t), benchmarks(t, y, w[:, :0]).strengths(0, np.arange(0), {}))
+    check = sensitivity(lab.effect(y, t), benchmarks(t, y, w[:, :0]).strengths(0, np.arange(0), {}), se=0.01)
     assert check.passed
     assert check.threshold == 0
     assert "no measured column" in check.detail
@@ -115,8 +146,8 @@ def test_the_e_value_is_vanderweeles_and_dings() -> None:
 def test_the_e_value_is_told_of_probabilities(lab: Lab) -> None:
     t, y, _ = regression_world(13, 0.1, 0.0)
     effect = lab.effect(y, t)
-    check = sensitivity(effect, {}, base=0.3)
+    check = sensitivity(effect, {}, se=0.0, base=0.3)
     assert check.data["e_value"] == pytest.approx(e_value(effect.estimate, 0.3), rel=1e-5)
     assert "E-value" in check.detail
-    assert "one standard deviation" in sensitivity(effect, {}, base=0.3, step=2.0).detail
-    assert "E-value" not in sensitivity(effect, {}).detail
+    assert "one standard deviation" in sensitivity(effect, {}, se=0.0, base=0.3, step=2.0).detail
+    assert "E-value" not in sensitivity(effect, {}, se=0.0).detail

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from whyrank.agents.twins import Twins
@@ -25,7 +25,7 @@ class Merged:
     ----------
     hypotheses : one an edge, in the order in which their edges first came.
     members : for each of them the hypotheses that it stands for, as they were proposed.
-    moved : edges that aren't tested under their own name, with the edge that stands for them; None if the two ends
+    moved : edges that aren't tested under their own name, with the edge that stands for them; None if two of its names
         turned out to be the same thing.
     twins : the near-duplicate columns that made them move.
     """
@@ -47,9 +47,9 @@ def merge_hypotheses(hypotheses: Iterable[Hypothesis], similar: Sequence[Twins] 
     Parameters
     ----------
     hypotheses : as proposed, by whomever, in whichever round.
-    similar : near-duplicate columns, from `find_twins`. Only those that hold the same values are merged: an edge that
-        names the second of them is tested under the first, with the claimed sign turned round where one falls as the
-        other rises.
+    similar : near-duplicate columns, from `find_twins`. Only those that hold the same values are merged: of edges that
+        differ in such names alone one is tested, that of the first column if it was proposed, with claimed signs turned
+        round where one column falls as the other rises.
 
     Examples
     --------
@@ -59,20 +59,24 @@ def merge_hypotheses(hypotheses: Iterable[Hypothesis], similar: Sequence[Twins] 
     ([('llm', '-')], 1)
     """
     same = {twins.other: twins for twins in similar or () if twins.same}
-    groups: dict[Edge, list[Hypothesis]] = {}
-    renamed: dict[Edge, list[Hypothesis]] = {}
-    moved: dict[Edge, Edge | None] = {}
+    groups: dict[Edge, list[tuple[Hypothesis, bool]]] = {}
+    nothing: dict[Edge, None] = {}
     for hypothesis in hypotheses:
-        known = _known_as(hypothesis, same)
-        if known is None or known.edge != hypothesis.edge:
-            moved[hypothesis.edge] = None if known is None else known.edge
-        if known is not None:
-            groups.setdefault(known.edge, []).append(hypothesis)
-            renamed.setdefault(known.edge, []).append(known)
+        known = _known_as(hypothesis.edge, same)
+        if known is None:
+            nothing[hypothesis.edge] = None
+        else:
+            groups.setdefault(known[0], []).append((hypothesis, known[1]))
+    merged, moved = [], dict.fromkeys(nothing)
+    for canonical, members in groups.items():
+        turned = {h.edge: flipped for h, flipped in members}
+        tested = canonical if canonical in turned else min(turned, key=str)
+        moved |= {edge: tested for edge in turned if edge != tested}
+        merged.append(pool([_renamed(h, tested, flipped != turned[tested]) for h, flipped in members]))
     names = {name for edge in moved for name in (edge.cause, edge.effect, edge.modifier)}
     return Merged(
-        hypotheses=tuple(pool(members) for members in renamed.values()),
-        members=tuple(tuple(members) for members in groups.values()),
+        hypotheses=tuple(merged),
+        members=tuple(tuple(h for h, _ in members) for members in groups.values()),
         moved=tuple(moved.items()),
         twins=tuple(twins for name, twins in same.items() if name in names),
     )
@@ -111,19 +115,17 @@ def pool(hypotheses: Sequence[Hypothesis]) -> Hypothesis:
     )
 
 
-def _known_as(hypothesis: Hypothesis, same: dict[str, Twins]) -> Hypothesis | None:
-    """The hypothesis about the columns that are tested; None if nothing is left of its edge."""
-    edge, sign = hypothesis.edge, hypothesis.claimed_sign
-    if not same.keys() & {edge.cause, edge.effect, edge.modifier}:
-        return hypothesis
-    ends = [same[name].kept if name in same else name for name in (edge.cause, edge.effect)]
-    modifier = same[edge.modifier].kept if edge.modifier in same else edge.modifier
-    if ends[0] == ends[1] or modifier in ends:
+def _known_as(edge: Edge, same: Mapping[str, Twins]) -> tuple[Edge, bool] | None:
+    """The edge between the columns that stand for its own, and whether its sign turns; None if nothing is left."""
+    cause, effect, modifier = (same[n].kept if n in same else n for n in (edge.cause, edge.effect, edge.modifier or ""))
+    if cause == effect or modifier in (cause, effect):
         return None
-    for name in (edge.cause, edge.effect):
-        if name in same and same[name].reversed:
-            sign = _FLIPPED[sign]
-    return replace(hypothesis, edge=Edge(ends[0], ends[1], modifier), claimed_sign=sign)
+    turns = [same[name].reversed for name in (edge.cause, edge.effect) if name in same]
+    return Edge(cause, effect, modifier or None), sum(turns) % 2 == 1
+
+
+def _renamed(h: Hypothesis, edge: Edge, turned: bool) -> Hypothesis:
+    return replace(h, edge=edge, claimed_sign=_FLIPPED[h.claimed_sign] if turned else h.claimed_sign)
 
 
 def _place(h: Hypothesis) -> tuple[object, ...]:

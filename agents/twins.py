@@ -33,15 +33,15 @@ _ROWS = 200_000
 
 _WORDS = {
     "same values": {
-        "en": "{kept} and {other} hold the same values: edges of {other} are tested once, under {kept}, and neither "
-        'can be told from the other; set role = "ignore" for one of them under [attributes]',
-        "zh": "{kept} 与 {other} 的取值相同:{other} 的边只以 {kept} 的名义检验一次,且两者无法区分;"
+        "en": "{kept} and {other} hold the same values: what is proposed of both is tested once, and neither can be "
+        'told from the other; set role = "ignore" for one of them under [attributes]',
+        "zh": "{kept} 与 {other} 的取值相同:对两者提出的同一假设只检验一次,且两者无法区分;"
         '请在 [attributes] 中将其中之一设为 role = "ignore"',
     },
     "opposite values": {
-        "en": "{other} holds the values of {kept} turned round: edges of {other} are tested once, under {kept}, and "
-        'neither can be told from the other; set role = "ignore" for one of them under [attributes]',
-        "zh": "{other} 的取值与 {kept} 恰好相反:{other} 的边只以 {kept} 的名义检验一次,且两者无法区分;"
+        "en": "{other} holds the values of {kept} turned round: what is proposed of both is tested once, and neither "
+        'can be told from the other; set role = "ignore" for one of them under [attributes]',
+        "zh": "{other} 的取值与 {kept} 恰好相反:对两者提出的同一假设只检验一次,且两者无法区分;"
         '请在 [attributes] 中将其中之一设为 role = "ignore"',
     },
     "alike in words": {

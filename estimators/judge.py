@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -22,6 +22,7 @@ def judge(
     fdr: float,
     smallest_effect: float,
     multiplicity: Multiplicity = "bh",
+    untested: Mapping[Edge, int] | None = None,
     language: Language = "en",
 ) -> list[Judgement]:
     """Reach the verdicts of a run: multiplicity over all its tests, then the one rule on each.
@@ -31,11 +32,17 @@ def judge(
     estimates : every contrast of the run.
     hypotheses : who proposed what; a claim counts for binary and numeric causes, and only where proposers agree.
     fdr, smallest_effect, multiplicity : from the study's `[validation]`.
+    untested : edges that were passed over after a look at the data, with the number of their contrasts. They count as
+        tests that found nothing (p = 1): what is tested was chosen among them.
     language : of the reasons.
     """
-    q = q_values(np.array([e.p_value for e in estimates], np.float64), multiplicity)
+    passed_over = dict(untested or {})
+    p = [*(e.p_value for e in estimates), *[1.0] * sum(passed_over.values())]
+    q = q_values(np.array(p, np.float64), multiplicity)[: len(estimates)]
     adjusted = [e.together.p_value if e.together else e.p_value for e in estimates]
-    by_edge = edge_q_values(np.array(adjusted, np.float64), [e.contrast.edge for e in estimates], multiplicity)
+    edges = [*(e.contrast.edge for e in estimates), *passed_over]
+    by_edge = edge_q_values(np.array(adjusted + [1.0] * len(passed_over), np.float64), edges, multiplicity)
+    by_edge = by_edge[: len(estimates)]
     proposed: dict[Edge, list[Hypothesis]] = {}
     for hypothesis in hypotheses:
         proposed.setdefault(hypothesis.edge, []).append(hypothesis)

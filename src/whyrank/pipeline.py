@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from whyrank.agents.merge import merge_hypotheses
 from whyrank.agents.propose import Proposal, propose_llm
 from whyrank.agents.sources import propose_exhaustive, read_hypotheses
+from whyrank.agents.twins import find_twins
 from whyrank.datasets.study_data import StudyData
 from whyrank.datasets.tiers import allowed
 from whyrank.edge import Edge, Hypothesis
@@ -20,13 +22,15 @@ from whyrank.errors import InputError, WhyRankWarning
 from whyrank.estimators.estimate import Estimate, Judgement
 from whyrank.estimators.judge import judge
 from whyrank.ledger import Ledger
+from whyrank.order_of_tests import Budget, contrasts_of, plan_tests
 from whyrank.ranker import ContextLike, Ranker, read_context
 from whyrank.report import DataSummary, RecommendedItem, ReportContent, SampleRecommendation, write_report
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.progress import Progress
 
-__all__ = ["RunSummary", "propose", "rank", "report", "run", "settings_hash", "validate"]
+__all__ = ["RunSummary", "plan", "propose", "rank", "report", "run", "settings_hash", "validate"]
 
 ESTIMATOR_VERSION = 4
 """Raised when the judge's numbers change, so that an older ledger's estimates aren't mixed with new ones."""
@@ -57,17 +61,23 @@ class RunSummary:
 
 
 def run(
-    data: StudyData, ledger: Ledger, workdir: Path, sources: Sequence[str], *, context: ContextLike | None = None
+    data: StudyData,
+    ledger: Ledger,
+    workdir: Path,
+    sources: Sequence[str],
+    *,
+    context: ContextLike | None = None,
+    budget: Budget | None = None,
 ) -> RunSummary:
     """Do the whole job; what an earlier run finished is read from the ledger instead of done again.
 
-    The report's sample recommendation is ranked in `context`.
+    The report's sample recommendation is ranked in `context`; `budget` is that of `validate`.
     """
     context = read_context(data, context)  # a mistake is told before anything is estimated
     run_id = ledger.start_run(f"run --source {','.join(sources)}", settings(data))
     try:
         hypotheses, usage = propose(data, ledger, sources)
-        estimated, judgements = validate(data, ledger, run_id=run_id)
+        estimated, judgements = validate(data, ledger, budget=budget, run_id=run_id)
         path = report(data, ledger, judgements, workdir / "report.html", context=context)
     except BaseException:
         ledger.finish_run(run_id, "failed")
@@ -125,13 +135,20 @@ def usable_hypotheses(data: StudyData, ledger: Ledger) -> list[Hypothesis]:
 
 
 def validate(
-    data: StudyData, ledger: Ledger, *, edges: Sequence[Edge] | None = None, run_id: str = ""
+    data: StudyData,
+    ledger: Ledger,
+    *,
+    edges: Sequence[Edge] | None = None,
+    budget: Budget | None = None,
+    run_id: str = "",
 ) -> tuple[int, list[Judgement]]:
     """Estimate what is proposed and not yet estimated, then reach the verdicts over everything tested so far.
 
     Parameters
     ----------
     edges : only these are estimated now; one that nobody proposed counts as proposed by the caller.
+    budget : what may be spent on edges that weren't named: the most promising are estimated first, and those passed
+        over count as tests that found nothing, in these verdicts and in later ones.
     run_id : the run that the verdicts belong to.
 
     Returns
@@ -143,8 +160,6 @@ def validate(
     InputError
         If an edge can't be tested, or nothing was proposed yet.
     """
-    from whyrank.estimators.estimating import estimate_edges
-
     ledger.add_fingerprint(data)
     for edge in edges or ():
         why = allowed(edge, data)
@@ -159,24 +174,29 @@ def validate(
         raise InputError("nothing is proposed yet: run `whyrank propose` first, or name an edge with --edge")
     settings_key = settings_hash(data)
     instruments = _suggested(data, known)
-    made = _estimates(data, ledger, settings_key, instruments)
-    done = {e.contrast.edge for e in made}
-    wanted = set(edges) if edges else {h.edge for h in known}
-    todo = sorted(wanted - done, key=str)
-    count = 0
+    done = {e.contrast.edge for e in _estimates(data, ledger, settings_key, instruments)}
+    merged = merge_hypotheses(known, find_twins(data))
+    for twins in merged.twins:
+        warnings.warn(twins.sentence(data.config.study.language), WhyRankWarning, stacklevel=2)
+    proposed_edges = [h.edge for h in merged.hypotheses]
+    passed_over = _hash({"data": data.fingerprint, "settings": settings_key})
     with _progress() as progress:
-        task = progress.add_task("estimating", total=len(todo), visible=bool(todo))
-        batches: dict[str, list[Estimate]] = {}
-        for number, (edge, estimates) in enumerate(estimate_edges(data, todo, instruments=instruments), start=1):
-            batches.setdefault(_estimate_key(settings_key, edge, instruments), []).extend(estimates)
-            count += len(estimates)
-            if number % _BATCH == 0 or number == len(todo):  # each wanted edge comes once
-                for key, batch in batches.items():
-                    ledger.add_estimates(data.fingerprint, key, batch)
-                batches = {}
-            progress.advance(task)
+        if edges or budget is None:
+            batches: Iterable[Sequence[Edge]] = [sorted(set(edges or proposed_edges) - done, key=str)]
+        else:
+            before = _judged_before(data, ledger, settings_key)
+            ranked = plan_tests(data, merged.hypotheses, before, progress=_Bar(progress))
+            todo = [edge for edge in ranked.edges if edge not in done]
+            batches = budget.batches(todo)
+            if budget.edges is None or budget.edges < len(todo):
+                ledger.mark_stage("passed over", passed_over)
+        count = _estimate(data, ledger, settings_key, batches, instruments, progress)
     tested = {h.edge for h in known}
     estimates = [e for e in _estimates(data, ledger, settings_key, instruments) if e.contrast.edge in tested]
+    untested: dict[Edge, int] = {}
+    if ledger.stage_done("passed over", passed_over):
+        left = set(proposed_edges) - {e.contrast.edge for e in estimates}
+        untested = {edge: contrasts_of(edge, data) for edge in sorted(left, key=str)}
     v = data.config.validation
     language = data.config.study.language
     judgements = judge(
@@ -185,6 +205,7 @@ def validate(
         fdr=v.fdr,
         smallest_effect=v.smallest_effect,
         multiplicity=v.multiplicity,
+        untested=untested,
         language=language,
     )
     ledger.add_verdicts(
@@ -195,6 +216,63 @@ def validate(
         run=run_id,
     )
     return count, judgements
+
+
+def plan(data: StudyData, ledger: Ledger) -> pd.DataFrame:
+    """Return what is proposed and not yet estimated, most promising first; see `Study.plan`.
+
+    Raises
+    ------
+    InputError
+        If nothing was proposed yet.
+    """
+    known = usable_hypotheses(data, ledger)
+    if not known:
+        raise InputError("nothing is proposed yet: run `whyrank propose` first")
+    settings_key = settings_hash(data)
+    done = {e.contrast.edge for e in _estimates(data, ledger, settings_key, _suggested(data, known))}
+    merged = merge_hypotheses(known, find_twins(data))
+    with _progress() as progress:
+        before = _judged_before(data, ledger, settings_key)
+        found = plan_tests(data, merged.hypotheses, before, progress=_Bar(progress))
+    return found.table(skip=done)
+
+
+def _estimate(
+    data: StudyData,
+    ledger: Ledger,
+    settings_key: str,
+    batches: Iterable[Sequence[Edge]],
+    instruments: Mapping[Edge, tuple[str, ...]],
+    progress: Progress,
+) -> int:
+    """Estimate batch after batch, and keep what comes of it; returns the number of contrasts."""
+    from whyrank.estimators.estimating import estimate_edges
+
+    task, total, count = None, 0, 0
+    for batch in batches:
+        if not batch:
+            continue
+        total += len(batch)
+        task = progress.add_task("estimating", total=total) if task is None else task
+        progress.update(task, total=total)
+        waiting: dict[str, list[Estimate]] = {}
+        for number, (edge, estimates) in enumerate(estimate_edges(data, batch, instruments=instruments), start=1):
+            waiting.setdefault(_estimate_key(settings_key, edge, instruments), []).extend(estimates)
+            count += len(estimates)
+            if number % _BATCH == 0 or number == len(batch):  # each wanted edge comes once
+                for key, made in waiting.items():
+                    ledger.add_estimates(data.fingerprint, key, made)
+                waiting = {}
+            progress.advance(task)
+    return count
+
+
+def _judged_before(data: StudyData, ledger: Ledger, settings_key: str) -> list[Judgement]:
+    """Return the latest verdicts, if they were reached on this data with these settings."""
+    sets = ledger.verdict_sets()
+    fits = bool(sets) and (sets[-1].fingerprint, sets[-1].settings_hash) == (data.fingerprint, settings_key)
+    return ledger.judgements(sets[-1].id) if fits else []
 
 
 def _suggested(data: StudyData, hypotheses: Sequence[Hypothesis]) -> dict[Edge, tuple[str, ...]]:

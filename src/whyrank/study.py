@@ -21,10 +21,19 @@ from whyrank.ledger import Ledger
 
 if TYPE_CHECKING:
     from whyrank.effects import VaryingEffects
+    from whyrank.order_of_tests import Budget
     from whyrank.pipeline import RunSummary
     from whyrank.ranker import ContextLike, Ranker
 
 __all__ = ["Study", "open_study"]
+
+
+def _budget(edges: int | None, minutes: float | None) -> Budget | None:
+    from whyrank.order_of_tests import Budget
+
+    if edges is None and minutes is None:
+        return None
+    return Budget(edges, None if minutes is None else minutes * 60)
 
 
 def open_study(path: str | os.PathLike[str], *, workdir: str | os.PathLike[str] | None = None) -> Study:
@@ -89,17 +98,26 @@ class Study:
         """Read everything and return what is wrong or doubtful; nothing is estimated."""
         return check_study(self.config.path)
 
-    def run(self, sources: Sequence[str] = ("llm",), *, context: ContextLike | None = None) -> RunSummary:
+    def run(
+        self,
+        sources: Sequence[str] = ("llm",),
+        *,
+        context: ContextLike | None = None,
+        budget_edges: int | None = None,
+        budget_minutes: float | None = None,
+    ) -> RunSummary:
         """Propose, validate, rank and report; resumes where it was stopped.
 
         Parameters
         ----------
         sources : "llm", "exhaustive", or paths of `.jsonl` files.
         context : what the report's sample recommendation is ranked in; see `Ranker.recommend`.
+        budget_edges, budget_minutes : as in `validate`.
         """
         from whyrank import pipeline
 
-        return pipeline.run(self.data, self.ledger, self.workdir, sources, context=context)
+        budget = _budget(budget_edges, budget_minutes)
+        return pipeline.run(self.data, self.ledger, self.workdir, sources, context=context, budget=budget)
 
     def propose(self, sources: Sequence[str] = ("llm",)) -> list[Hypothesis]:
         """Collect hypotheses, and return all that are known; see `run` for `sources`."""
@@ -107,13 +125,37 @@ class Study:
 
         return pipeline.propose(self.data, self.ledger, sources)[0]
 
-    def validate(self, edges: Sequence[Edge | str] | None = None) -> pd.DataFrame:
-        """Estimate and refute what is proposed and not yet judged, or just `edges`; returns the verdict table."""
+    def validate(
+        self,
+        edges: Sequence[Edge | str] | None = None,
+        *,
+        budget_edges: int | None = None,
+        budget_minutes: float | None = None,
+    ) -> pd.DataFrame:
+        """Estimate and refute what is proposed and not yet judged, or just `edges`; returns the verdict table.
+
+        Parameters
+        ----------
+        edges : only these.
+        budget_edges, budget_minutes : without `edges`, how many are estimated now at most, and for how long further
+            ones are begun; the most promising come first (see `plan`), and those passed over count as tests that found
+            nothing.
+        """
         from whyrank import pipeline
 
         wanted = None if edges is None else [e if isinstance(e, Edge) else Edge.parse(e) for e in edges]
-        pipeline.validate(self.data, self.ledger, edges=wanted)
+        pipeline.validate(self.data, self.ledger, edges=wanted, budget=_budget(budget_edges, budget_minutes))
         return self.verdicts()
+
+    def plan(self) -> pd.DataFrame:
+        """Return what is proposed and not yet estimated in the order in which a budget is spent on it.
+
+        Columns: edge; probability, that of being validated, given the verdicts so far; association, in standard errors,
+        of a quick adjusted look; confidence, the share of votes; likelihood; source.
+        """
+        from whyrank import pipeline
+
+        return pipeline.plan(self.data, self.ledger)
 
     def verdicts(self) -> pd.DataFrame:
         """Return the verdict table, one row per tested contrast.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from whyrank.cli.budget import budget_options
 from whyrank.cli.context_option import context_options, read_context_options
 from whyrank.cli.output import plain, print_rich
 from whyrank.cli.sources import parse_sources, source_option
@@ -28,6 +29,7 @@ _ROWS = 40
 @source_option
 @click.option("--user", metavar="ID", help="Show what this user would be recommended. [default: the first user]")
 @click.option("--outcome", metavar="NAME", help="Rank for this outcome. [default: the study's first]")
+@budget_options
 @context_options
 def run(
     study: Path,
@@ -35,6 +37,8 @@ def run(
     sources: str,
     user: str | None,
     outcome: str | None,
+    budget_edges: int | None,
+    budget_minutes: float | None,
     context: tuple[str, ...],
     context_file: Path | None,
 ) -> None:
@@ -50,7 +54,7 @@ def run(
         raise NameNotFound(f"no user {user!r} in this study")
     given = read_context_options(opened, context, context_file)
     started = time.monotonic()
-    summary = opened.run(sources=chosen, context=given)
+    summary = opened.run(sources=chosen, context=given, budget_edges=budget_edges, budget_minutes=budget_minutes)
     seconds = time.monotonic() - started
     _show_verdicts(opened, study)
     _show_items(opened, user, outcome, given)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import queue
+import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from whyrank.agents.backend import Backend, CallFailed, Message, Reply
+from whyrank.agents.backend import AsyncBackend, Backend, CallFailed, Message, Reply
 from whyrank.agents.calls import CallRecord, CallStore, MemoryStore, call_key
+from whyrank.agents.progress import Asking, DetailedProgress, Progress
+from whyrank.agents.questions import Answered, Question, Turn, Usage, by_shared_beginning, first_turn
 from whyrank.agents.replies import read_reply
 from whyrank.agents.schemas import json_schema
 from whyrank.errors import ServerError
-from whyrank.prompts import Language, RenderedPrompt, load_prompt
+from whyrank.prompts import Language, load_prompt
 
 __all__ = ["Answered", "Client", "Progress", "Question", "Usage"]
 
@@ -27,96 +33,17 @@ A = TypeVar("A", bound=BaseModel)
 _TRIES = 3
 _SHOWN_OF_BAD_REPLY = 120
 _MORE_ROOM = 1.5
-_FAILURES_IN_A_ROW = 5
+_FAILURES_IN_A_ROW = 20
+_SHOW_EVERY = 0.1
+_LOOK_EVERY = 1.0
 
+_NO_REPLY = frozenset(
+    {"timeout", "unreachable", "overloaded", "server_error", "broken", "not_a_completion", "too_large"}
+)
+"""Kinds of failure that say nothing about the question; it is asked again next time."""
 
-class Progress(Protocol):
-    """Called now and then with what is being done, and how much of it is done."""
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Show it."""
-
-
-@dataclass(frozen=True)
-class Question(Generic[A]):
-    """One thing asked of a model.
-
-    Attributes
-    ----------
-    prompt : rendered; its text is what is sent.
-    schema : what the answer must be.
-    purpose : for the record, e.g. "causes".
-    sample : the same question with another sample number is another draw.
-    max_tokens, temperature : as the server understands them.
-    """
-
-    prompt: RenderedPrompt
-    schema: type[A]
-    purpose: str
-    sample: int = 0
-    max_tokens: int = 256
-    temperature: float = 0.7
-
-
-@dataclass(frozen=True)
-class Answered(Generic[A]):
-    """What became of a question.
-
-    Attributes
-    ----------
-    answer : validated; None if three tries gave nothing usable.
-    keys : of the calls it took, in order.
-    failures : what was wrong with each call that couldn't be used ("kind: sentence").
-    cached : how many of the calls were answered by the store.
-    """
-
-    answer: A | None
-    keys: tuple[str, ...]
-    failures: tuple[str, ...] = ()
-    cached: int = 0
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a set of questions cost.
-
-    Attributes
-    ----------
-    questions, unanswered : asked, and given up after three tries.
-    calls, cached : requests sent to the model, and requests that the store answered.
-    failures : unusable calls by kind, sent or cached.
-    """
-
-    questions: int = 0
-    unanswered: int = 0
-    calls: int = 0
-    cached: int = 0
-    failures: Mapping[str, int] | None = None
-
-    @classmethod
-    def of(cls, answers: Sequence[Answered[Any]]) -> Usage:
-        """Add up answers."""
-        kinds = Counter(failure.partition(":")[0] for answer in answers for failure in answer.failures)
-        cached = sum(answer.cached for answer in answers)
-        return cls(
-            questions=len(answers),
-            unanswered=sum(answer.answer is None for answer in answers),
-            calls=sum(len(answer.keys) for answer in answers) - cached,
-            cached=cached,
-            failures=dict(sorted(kinds.items())),
-        )
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """One call about to be made: a question on its way to an answer."""
-
-    index: int
-    question: Question[Any]
-    messages: tuple[Message, ...]
-    max_tokens: int
-    attempt: int = 1
-    so_far: Answered[Any] = Answered(None, ())
+_Arrived = queue.SimpleQueue[tuple[Turn, str, "Future[Reply]"]]
+_Submit = Callable[[Sequence[Message], Mapping[str, Any]], "Future[Reply]"]
 
 
 class Client:
@@ -151,59 +78,77 @@ class Client:
     ) -> list[Answered[A]]:
         """Ask questions with as many in flight as the backend has slots; answers come in the order of the questions.
 
-        A question that gets no usable answer in three tries, or no reply, is answered with None; its failures
-        say why.
+        Those whose prompts begin alike are asked one after the other. A question that gets no usable answer in three
+        tries, or no reply, is answered with None; its failures say why. The store and `progress` are only used from
+        the thread that calls.
 
         Raises
         ------
         ServerError
-            If the server is gone, or no longer answers anything.
+            If the server is gone, or no longer answers anything. What it answered before is kept.
         """
         answers: list[Answered[A] | None] = [None] * len(questions)
-        queue = deque(_first_turn(index, question) for index, question in enumerate(questions))
-        pool = ThreadPoolExecutor(max_workers=max(1, self.backend.slots), thread_name_prefix="whyrank-ask")
-        running: dict[Future[Reply], tuple[_Turn, str]] = {}
-        parked: dict[str, list[_Turn]] = {}
-        done, in_a_row = 0, 0
+        turns = deque(first_turn(index, questions[index]) for index in by_shared_beginning(questions))
+        arrived: _Arrived = queue.SimpleQueue()
+        running: dict[str, Future[Reply]] = {}
+        parked: dict[str, list[Turn]] = {}
+        told = _Told(what, len(questions), progress, self.backend)
+        in_a_row = 0
 
-        def settle(turn: _Turn, record: CallRecord, cached: bool) -> None:
-            nonlocal done
-            outcome = self._judge(turn, record, cached)
-            if isinstance(outcome, _Turn):
-                queue.appendleft(outcome)
+        def settle(turn: Turn, record: CallRecord, *, cached: bool, retried: tuple[str, ...] = ()) -> None:
+            outcome = self._judge(turn, record, cached=cached, retried=retried)
+            told.of_call(record, cached, retried)
+            if isinstance(outcome, Turn):
+                turns.appendleft(outcome)
                 return
             answers[turn.index] = outcome
-            done += 1
-            if progress is not None:
-                progress(what, done, len(questions))
+            told.of_answer(outcome, len(running))
 
-        try:
-            while queue or running:
-                while queue and len(running) < self.backend.slots:
-                    turn = queue.popleft()
-                    key = self._key(turn)
-                    if any(key == other for _, other in running.values()):
-                        parked.setdefault(key, []).append(turn)
-                    elif (record := self.store.get(key)) is not None:
-                        settle(turn, record, True)
-                    else:
-                        running[pool.submit(self.backend.send, turn.messages, self._params(turn))] = (turn, key)
-                if not running:
-                    continue
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    turn, key = running.pop(future)
+        with _submitting(self.backend) as submit:
+            try:
+                while turns or running:
+                    while turns and len(running) < self.backend.slots:
+                        turn = turns.popleft()
+                        key = self._key(turn)
+                        if key in running:
+                            parked.setdefault(key, []).append(turn)
+                        elif (record := self.store.get(key)) is not None:
+                            settle(turn, record, cached=True)
+                        else:
+                            future = submit(turn.messages, self._params(turn))
+                            running[key] = future
+                            future.add_done_callback(partial(_hand_over, arrived, turn, key))
+                    if not running:
+                        continue
+                    try:
+                        turn, key, future = arrived.get(timeout=_LOOK_EVERY)
+                    except queue.Empty:
+                        told.again(len(running))
+                        continue
+                    del running[key]
                     record = self._record(turn, key, future)
                     self.store.put(record)
-                    in_a_row = in_a_row + 1 if _no_reply(record) else 0
+                    in_a_row = in_a_row + 1 if record.failure in {*_NO_REPLY, "rejected"} else 0
                     if record.failure == "unreachable" or in_a_row >= _FAILURES_IN_A_ROW:
                         raise ServerError(f"the model server stopped answering ({record.error})")
-                    settle(turn, record, False)
-                    queue.extendleft(parked.pop(key, []))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+                    settle(turn, record, cached=False, retried=_retried(future))
+                    turns.extendleft(parked.pop(key, []))
+            except ServerError:
+                self._keep_arrived(arrived)
+                raise
+            finally:
+                for future in running.values():
+                    future.cancel()
         return [answer for answer in answers if answer is not None]
 
-    def _params(self, turn: _Turn) -> dict[str, Any]:
+    def _keep_arrived(self, arrived: _Arrived) -> None:
+        """Keep the replies that came in before a server went away."""
+        while not arrived.empty():
+            turn, key, future = arrived.get()
+            if not future.cancelled() and future.exception() is None:
+                self.store.put(self._record(turn, key, future))
+
+    def _params(self, turn: Turn) -> dict[str, Any]:
         question = turn.question
         mixed = f"{self._seed}/{question.sample}/{turn.attempt}".encode()
         return {
@@ -213,7 +158,7 @@ class Client:
             "schema": json_schema(question.schema),
         }
 
-    def _key(self, turn: _Turn) -> str:
+    def _key(self, turn: Turn) -> str:
         return call_key(
             model=self.backend.model,
             messages=turn.messages,
@@ -222,7 +167,7 @@ class Client:
             attempt=turn.attempt,
         )
 
-    def _record(self, turn: _Turn, key: str, future: Future[Reply]) -> CallRecord:
+    def _record(self, turn: Turn, key: str, future: Future[Reply]) -> CallRecord:
         """The record of a finished call; one without a reply has a key that no later call will find."""
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         params = self._params(turn) | {"sample": turn.question.sample, "attempt": turn.attempt}
@@ -257,17 +202,23 @@ class Client:
             seconds=reply.seconds,
         )
 
-    def _judge(self, turn: _Turn, record: CallRecord, cached: bool) -> Answered[Any] | _Turn:
+    def _judge(
+        self, turn: Turn, record: CallRecord, *, cached: bool, retried: tuple[str, ...] = ()
+    ) -> Answered[Any] | Turn:
         """The answer that a call gave, or the next try."""
+        before = turn.so_far
         so_far = replace(
-            turn.so_far,
-            keys=(*turn.so_far.keys, record.key),
-            cached=turn.so_far.cached + cached,
-            failures=(*turn.so_far.failures, record.error) if record.error else turn.so_far.failures,
+            before,
+            keys=(*before.keys, record.key),
+            cached=before.cached + cached,
+            failures=(*before.failures, record.error) if record.error else before.failures,
+            retried=(*before.retried, *retried),
+            tokens_in=before.tokens_in + (0 if cached else record.tokens_in),
+            tokens_out=before.tokens_out + (0 if cached else record.tokens_out),
         )
         if record.parsed is not None:
             return replace(so_far, answer=turn.question.schema.model_validate_json(record.parsed))
-        if turn.attempt >= _TRIES or _no_reply(record) or record.failure == "rejected":
+        if turn.attempt >= _TRIES or record.failure in _NO_REPLY or record.failure == "rejected":
             return so_far
         kind, _, detail = record.error.partition(": ")
         complaint = self._retry.render(problem=detail)
@@ -284,12 +235,74 @@ class Client:
         )
 
 
-def _first_turn(index: int, question: Question[Any]) -> _Turn:
-    return _Turn(index, question, tuple(question.prompt.messages), question.max_tokens)
+class _Told:
+    """Counts what happens, and tells it on."""
+
+    def __init__(self, what: str, total: int, progress: Progress | None, backend: Backend) -> None:
+        self._asking = Asking(what, 0, total)
+        self._progress = progress
+        self._flow = backend.flow if isinstance(backend, AsyncBackend) else None
+        self._started = time.monotonic()
+        self._shown = 0.0
+        self._failures: Counter[str] = Counter()
+        self._retried: Counter[str] = Counter()
+
+    def of_call(self, record: CallRecord, cached: bool, retried: tuple[str, ...]) -> None:
+        now = self._asking
+        if record.error:
+            self._failures[record.failure] += 1
+        self._retried.update(retried)
+        self._asking = replace(
+            now,
+            calls=now.calls + (not cached),
+            cached=now.cached + cached,
+            tokens_in=now.tokens_in + (0 if cached else record.tokens_in),
+            tokens_out=now.tokens_out + (0 if cached else record.tokens_out),
+        )
+
+    def of_answer(self, answer: Answered[Any], in_flight: int) -> None:
+        now = self._asking
+        settled = now.settled + (answer.cached < len(answer.keys))
+        self._asking = replace(now, done=now.done + 1, settled=settled)
+        if self._progress is not None:
+            self._progress(now.what, now.done + 1, now.total)
+        if now.done + 1 == now.total or time.monotonic() - self._shown > _SHOW_EVERY:
+            self.again(in_flight)
+
+    def again(self, in_flight: int) -> None:
+        if isinstance(self._progress, DetailedProgress):
+            self._shown = time.monotonic()
+            self._progress.show(
+                replace(
+                    self._asking,
+                    seconds=self._shown - self._started,
+                    failures=dict(sorted(self._failures.items())),
+                    retried=dict(sorted(self._retried.items())),
+                    in_flight=in_flight,
+                    paused=self._flow.paused if self._flow is not None else 0.0,
+                )
+            )
 
 
-def _no_reply(record: CallRecord) -> bool:
-    return record.failure in ("timeout", "unreachable", "overloaded", "server_error")
+@contextmanager
+def _submitting(backend: Backend) -> Iterator[_Submit]:
+    """A way to send without waiting: the backend's own, or as many threads as it has slots."""
+    if isinstance(backend, AsyncBackend):
+        yield backend.submit
+        return
+    pool = ThreadPoolExecutor(max_workers=max(1, backend.slots), thread_name_prefix="whyrank-ask")
+    try:
+        yield lambda messages, params: pool.submit(backend.send, messages, params)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _hand_over(arrived: _Arrived, turn: Turn, key: str, future: Future[Reply]) -> None:
+    arrived.put((turn, key, future))
+
+
+def _retried(future: Future[Reply]) -> tuple[str, ...]:
+    return future.result().retried if future.exception() is None else ()
 
 
 def _shown(raw_reply: str) -> str:
@@ -298,4 +311,4 @@ def _shown(raw_reply: str) -> str:
         content = json.loads(raw_reply)["choices"][0]["message"]["content"] or ""
     except (ValueError, KeyError, IndexError, TypeError):
         content = ""
-    return " ".join(content.split())[:_SHOWN_OF_BAD_REPLY] or "(nothing)"
+    return " ".join(str(content).split())[:_SHOWN_OF_BAD_REPLY] or "(nothing)"

@@ -88,7 +88,7 @@ def test_a_request_that_gets_no_reply_fails_by_kind(
 ) -> None:
     server = serve(lambda n, body: say(status, {"error": {"message": "no such luck"}}, {"Retry-After": "0.01"}))
     with pytest.raises(CallFailed, match="no such luck") as failed:
-        ask(server.url, retries=1)
+        ask(server.url)
     assert failed.value.kind == kind
 
 

@@ -148,11 +148,11 @@ def test_a_call_without_a_reply_is_kept_and_asked_again_next_time() -> None:
 
 def test_a_server_that_stops_answering_stops_the_run() -> None:
     store = MemoryStore()
-    script: list[Any] = [GOOD, *[CallFailed("server_error", "boom")] * 5]
+    script: list[Any] = [GOOD, *[CallFailed("server_error", "boom")] * 20]
     questions = [question(str(i)) for i in range(50)]
     with pytest.raises(ServerError, match=r"stopped answering .*boom"):
         Client(ScriptedModel(script), store=store).ask_all(questions)
-    assert len(store.records) == 6
+    assert len(store.records) == 21
 
     with pytest.raises(ServerError, match="gone"):
         Client(ScriptedModel([CallFailed("unreachable", "gone")])).ask_all(questions)

@@ -103,9 +103,9 @@ def through(
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_an_instrument_finds_what_adjustment_cannot(lab: Lab, binary: bool) -> None:
-    (verdict,) = lab.verdicts(world(lab, binary=binary, effect=1.0 if binary else 0.5), EDGE)
+    truth, pull = (2.0, 2.0) if binary else (0.5, 1.0)
+    (verdict,) = lab.verdicts(world(lab, binary=binary, effect=truth, pull=pull), EDGE)
     found = verdict.estimate
-    truth = 1.0 if binary else 0.5
     assert found.estimator == "IV"
     assert abs(found.estimate - truth) <= 3 * found.se
     assert found.se < 0.25

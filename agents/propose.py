@@ -1,46 +1,25 @@
-"""The proposing model: which attributes could cause an outcome, in which direction, how, and for whom.
+"""The proposing model's first round: which attributes cause an outcome, how, for whom, and what causes them.
 
 Small questions with small schemas, so that a model of a hundred million parameters can answer them and a large one
-isn't hindered: whether an attribute could be a cause, and in which direction it acts, are asked apart, each with its
-options in both orders and the attributes shuffled anew. Confidence is the share of votes, never what a model says of
-itself.
+isn't hindered. What comes after the verdicts is in `whyrank.agents.followups`.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-from zlib import crc32
 
-import numpy as np
-from pydantic import BaseModel
+from whyrank.agents.asking import Asker
+from whyrank.agents.causes import Pair, ask_directions, ask_existence
+from whyrank.agents.client import Client, Progress, Usage
+from whyrank.agents.details import ask_details
+from whyrank.agents.letters import Letters
+from whyrank.agents.structure import ask_structure
+from whyrank.datasets.study_data import StudyData
+from whyrank.datasets.tiers import allowed
+from whyrank.edge import Edge, Hypothesis
 
-from whyrank.agents.catalogue import sample_texts
-from whyrank.agents.client import Answered, Client, Progress, Question, Usage
-from whyrank.agents.schemas import answer_model, answered
-from whyrank.datasets.study_data import Attribute, StudyData
-from whyrank.datasets.tiers import allowed, possible_modifiers
-from whyrank.edge import Edge, Hypothesis, Sign
-from whyrank.prompts import RenderedPrompt, load_prompt
-
-__all__ = ["Proposal", "propose_llm"]
-
-_BATCH = 7
-_PEOPLE_SHOWN = 6
-_SHOWN = 16
-_TEXTS_SHOWN = 4
-_TEMPERATURE = 0.4
-_LONGEST_MECHANISM = 200
-_NONE = "none"
-_EXISTENCE = ("likely", "possible", "unlikely")
-_DIRECTION = ("raises", "lowers", "unclear")
-_SIGNS: Mapping[str, Sign] = {"raises": "+", "lowers": "-"}
-
-_Pair = tuple[str, str]
-"""Cause and effect."""
+__all__ = ["Proposal", "claims_about", "first_round", "propose_llm"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +28,8 @@ class Proposal:
 
     Attributes
     ----------
-    hypotheses : in the study's order of outcomes and causes; an edge with a modifier follows the edge without.
+    hypotheses : in the study's order of outcomes and causes, an edge with a modifier after the edge without; then the
+        edges between attributes.
     usage : calls, cached calls and failures by kind; invented names are the kind "unknown_name".
     considered : pairs of attribute and outcome that the model was asked about.
     unanswered : of those, the pairs on which it gave no usable answer.
@@ -59,24 +39,6 @@ class Proposal:
     usage: Usage
     considered: int
     unanswered: int
-
-
-@dataclass(frozen=True)
-class _Vote:
-    """The word that a model gave one pair in one call; `order` says which way round the words were offered."""
-
-    word: str
-    order: int
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A question, and what it was about."""
-
-    question: Question[BaseModel]
-    pairs: tuple[_Pair, ...]
-    order: int = 0
 
 
 def propose_llm(
@@ -93,7 +55,7 @@ def propose_llm(
     Parameters
     ----------
     data
-        The study. Attributes with role "any" may be proposed as causes, those of people as modifiers.
+        The study. Attributes with role "any" may be proposed as causes, of outcomes and of each other.
     client
         Whom to ask. What its store holds is not asked again.
     seed
@@ -108,178 +70,48 @@ def propose_llm(
     ServerError
         If the model server is gone.
     """
+    return first_round(Asker(client, progress=progress), Letters(data, seed), round=round, samples=samples)
+
+
+def first_round(asker: Asker, letters: Letters, *, samples: int, round: int = 1) -> Proposal:
+    """Ask for hypotheses as `propose_llm` does, with a budget; `usage` is of everything that `asker` asked."""
+    data = letters.data
     pairs = [(c, e) for e in data.outcomes for c in data.attributes if c != e and not allowed(Edge(c, e), data)]
-
-    asked = _votes_to_ask("causes", pairs, _EXISTENCE, data, seed, samples)
-    replies = client.ask_all([a.question for a in asked], what="possible causes", progress=progress)
-    existence = _votes(asked, replies)
-    accepted = [pair for pair in pairs if pair in existence and _share(existence[pair]) >= 0.5]
-
-    ordered = [pair for pair in accepted if data.attributes[pair[0]].kind not in ("categorical", "set")]
-    asked = _votes_to_ask("directions", ordered, _DIRECTION, data, seed, samples)
-    direction_replies = client.ask_all([a.question for a in asked], what="directions", progress=progress)
-    directions = _votes(asked, direction_replies)
-
-    asked = [_details_to_ask(pair, data, seed) for pair in accepted]
-    detail_replies = client.ask_all([a.question for a in asked], what="mechanisms", progress=progress)
-
-    hypotheses: list[Hypothesis] = []
-    for pair, details in zip(accepted, detail_replies, strict=True):
-        votes = [*existence[pair], *directions.get(pair, ())]
-        keys = dict.fromkeys([key for vote in votes for key in vote.keys])
-        hypotheses += _hypotheses(
-            Hypothesis(
-                edge=Edge(*pair),
-                claimed_sign=_sign(directions.get(pair, ())),
-                source="llm",
-                round=round,
-                confidence=_share(existence[pair]),
-                call_keys=tuple(keys),
-            ),
-            details,
+    existence = ask_existence(asker, letters, pairs, samples=samples)
+    accepted = [pair for pair in pairs if pair in existence and existence[pair].share >= 0.5]
+    claims = [
+        Hypothesis(
+            Edge(*pair), source="llm", round=round, confidence=existence[pair].share, call_keys=existence[pair].keys
         )
+        for pair in accepted
+    ]
+    hypotheses = claims_about(asker, letters, claims, samples=samples)
+    causes = [name for name in data.attributes if any(name == cause for cause, _ in accepted)]
+    hypotheses += ask_structure(asker, letters, causes, samples=samples, round=round)
     return Proposal(
         hypotheses=tuple(hypotheses),
-        usage=Usage.of([*replies, *direction_replies, *detail_replies]),
+        usage=asker.usage,
         considered=len(pairs),
         unanswered=len(pairs) - len(existence),
     )
 
 
-def _votes_to_ask(
-    name: str, pairs: Sequence[_Pair], words: Sequence[str], data: StudyData, seed: int, samples: int
-) -> list[_Asked]:
-    """Questions about a few attributes of one outcome each, shuffled anew for each vote, the words in both orders."""
-    asked = []
-    for outcome in data.outcomes.values():
-        causes = [cause for cause, effect in pairs if effect == outcome.name]
-        for vote in range(2 * samples if causes else 0):
-            order = vote % 2
-            offered = tuple(words) if order == 0 else tuple(reversed(words))
-            shuffled = _rng(seed, name, outcome.name, str(vote)).permutation(np.array(causes, dtype=object))
-            for part in np.array_split(shuffled, math.ceil(len(causes) / _BATCH)):
-                batch = [str(cause) for cause in part]
-                variables: dict[str, Any] = (
-                    {"samples": sample_texts(data, _TEXTS_SHOWN, seed)} if name == "causes" else {}
-                )
-                prompt = load_prompt(name, data.config.study.language).render(
-                    study=data.config.study.name,
-                    outcome=outcome,
-                    attributes=[data.attributes[cause] for cause in batch],
-                    words=offered,
-                    example=_example([batch[0], batch[-1]]),
-                    **variables,
-                )
-                asked.append(
-                    _Asked(
-                        _question(
-                            prompt, answer_model(dict.fromkeys(batch, offered)), 24 + _tokens(batch), sample=vote
-                        ),
-                        tuple((cause, outcome.name) for cause in batch),
-                        order,
-                    )
-                )
-    return asked
+def claims_about(asker: Asker, letters: Letters, claims: Sequence[Hypothesis], *, samples: int) -> list[Hypothesis]:
+    """Return claims about outcomes with direction and details, each followed by the one with its modifier.
 
-
-def _votes(asked: Sequence[_Asked], replies: Sequence[Answered[BaseModel]]) -> dict[_Pair, list[_Vote]]:
-    votes: dict[_Pair, list[_Vote]] = {}
-    for one, reply in zip(asked, replies, strict=True):
-        words = answered(reply.answer) if reply.answer is not None else {}
-        for pair in one.pairs:
-            if pair[0] in words:
-                votes.setdefault(pair, []).append(_Vote(words[pair[0]], one.order, reply.keys))
-    return votes
-
-
-def _details_to_ask(pair: _Pair, data: StudyData, seed: int) -> _Asked:
-    """How would it work, what could confound it, and for whom does it differ?
-
-    All questions about one outcome begin alike, with the same attributes, which servers that cache prefixes read once.
+    Raises
+    ------
+    ServerError
+        If the model server is gone.
     """
-    cause, effect = pair
-    rng = _rng(seed, "details", effect)
-    usable = [a for a in data.attributes.values() if a.role != "ignore"]
-    people = _some([a for a in usable if a.table == "users"], _PEOPLE_SHOWN, rng)
-    shown = [*people, *_some([a for a in usable if a.table != "users"], _SHOWN - len(people), rng)]
-    modifiers = (
-        [] if cause.startswith("users.") else [a for a in people if a in possible_modifiers(cause, effect, data)]
-    )
-    fields: dict[str, Sequence[str] | None] = {"confounder": [*(a.name for a in shown if a.name != cause), _NONE]}
-    if modifiers:
-        fields["modifier"] = [*(m.name for m in modifiers), _NONE]
-    fields["mechanism"] = None
-    prompt = load_prompt("details", data.config.study.language).render(
-        study=data.config.study.name,
-        outcome=data.outcomes[effect],
-        attributes=shown,
-        cause=data.attributes[cause],
-        modifiers=modifiers,
-        example=_example(list(fields)),
-    )
-    longest = max(len(name) for name in data.attributes)
-    return _Asked(_question(prompt, answer_model(fields), 60 + longest), (pair,))
-
-
-def _hypotheses(base: Hypothesis, details: Answered[BaseModel]) -> list[Hypothesis]:
-    """The hypothesis with its details, and the one with a modifier if the model named one."""
-    said = answered(details.answer) if details.answer is not None else {}
-    confounder, modifier = said.get("confounder", _NONE), said.get("modifier", _NONE)
-    mechanism = " ".join(said.get("mechanism", "").split())[:_LONGEST_MECHANISM]
-    whole = replace(
-        base,
-        mechanism=mechanism if _is_sentence(mechanism) else "",
-        confounders=() if confounder == _NONE else (confounder,),
-        modifiers=() if modifier == _NONE else (modifier,),
-        call_keys=(*base.call_keys, *details.keys),
-    )
-    if modifier == _NONE:
-        return [whole]
-    edge = Edge(base.edge.cause, base.edge.effect, modifier)
-    return [whole, replace(whole, edge=edge, claimed_sign="", modifiers=(), confidence=None)]
-
-
-def _is_sentence(text: str) -> bool:
-    """Whether it is more than a name or a mark, which is what very small models may give."""
-    return len(text.split()) > 1 or (len(text) > 3 and not text.isascii())
-
-
-def _share(votes: Sequence[_Vote]) -> float:
-    """Share of votes for an effect."""
-    return sum(vote.word != "unlikely" for vote in votes) / len(votes)
-
-
-def _sign(votes: Sequence[_Vote]) -> Sign:
-    """The direction that most votes name under either order of the words; "" if the orders disagree."""
-    named = set()
-    for order in (0, 1):
-        words = [vote.word for vote in votes if vote.order == order]
-        named.add(next((word for word in _SIGNS if words.count(word) > len(words) / 2), ""))
-    return _SIGNS.get(named.pop(), "") if len(named) == 1 else ""
-
-
-def _question(
-    prompt: RenderedPrompt, schema: type[BaseModel], max_tokens: int, *, sample: int = 0
-) -> Question[BaseModel]:
-    return Question(prompt, schema, prompt.name, sample=sample, max_tokens=max_tokens, temperature=_TEMPERATURE)
-
-
-def _tokens(names: Sequence[str]) -> int:
-    """Enough tokens for each name, a word and some white space, whatever the tokenizer."""
-    return sum(24 + len(name) // 2 for name in names)
-
-
-def _example(names: Sequence[str]) -> str:
-    return json.dumps(dict.fromkeys(names, "..."), ensure_ascii=False, separators=(",", ":"))
-
-
-def _some(attributes: Sequence[Attribute], most: int, rng: np.random.Generator) -> list[Attribute]:
-    """At most so many of them, drawn at random, in their own order."""
-    if len(attributes) <= most:
-        return list(attributes)
-    return [attributes[i] for i in sorted(rng.choice(len(attributes), size=most, replace=False))]
-
-
-def _rng(seed: int, *what: str) -> np.random.Generator:
-    """A stream for each question, so that a further attribute or outcome leaves the other questions as they were."""
-    return np.random.default_rng([seed, crc32("/".join(what).encode())])
+    pairs: list[Pair] = [(claim.edge.cause, claim.edge.effect) for claim in claims]
+    directions = ask_directions(asker, letters, pairs, samples=samples)
+    details = ask_details(asker, letters, pairs)
+    found: list[Hypothesis] = []
+    for claim, pair, said in zip(claims, pairs, details, strict=True):
+        ballot = directions.get(pair)
+        if ballot is not None:
+            keys = tuple(dict.fromkeys((*claim.call_keys, *ballot.keys)))
+            claim = replace(claim, claimed_sign=ballot.sign, call_keys=keys)
+        found += said.added_to(claim)
+    return found

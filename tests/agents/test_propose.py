@@ -24,6 +24,13 @@ CAUSES = {
     "users.new_user": "likely",
 }
 SIGNS = {"items.price": "lowers", "items.free_shipping": "raises"}
+NAMED = {
+    "confounder": "items.season",
+    "modifier": "users.loyalty",
+    "instrument": "items.brand",
+    "strongest": "items.brand",
+    "second": "none",
+}
 
 
 def colleague(sent: Sent) -> dict[str, str]:
@@ -35,10 +42,10 @@ def colleague(sent: Sent) -> dict[str, str]:
             answer[name] = CAUSES.get(name, "unlikely")
         elif "raises" in words:
             answer[name] = SIGNS.get(name, "unclear")
-        elif name == "confounder":
-            answer[name] = "items.season"
-        elif name == "modifier":
-            answer[name] = "users.loyalty"
+        elif name in NAMED:
+            answer[name] = NAMED[name] if NAMED[name] in words else "none"
+        elif name == "unmeasured":
+            answer[name] = " quality of  the item."
         else:
             answer[name] = "People look at  what it costs."
     return answer
@@ -64,11 +71,16 @@ def test_views_become_hypotheses(shop: Shop) -> None:
         "items.brand -> events.click",
         "items.brand -> events.click | users.loyalty",
     ]
-    assert len(found) == 14
+    assert list(found)[14:] == ["items.brand -> items.price", "items.brand -> items.free_shipping"]
     price = found["items.price -> events.click"]
     assert (price.claimed_sign, price.confidence, price.source, price.round) == ("-", 1.0, "llm", 2)
     assert price.mechanism == "People look at what it costs."
     assert (price.confounders, price.modifiers) == (("items.season",), ("users.loyalty",))
+    assert (price.instruments, price.unmeasured) == (("items.brand",), ("quality of the item",))
+    assert found["items.price -> events.click | users.loyalty"].instruments == ()
+    structure = found["items.brand -> items.price"]
+    assert (structure.claimed_sign, structure.confidence, structure.round) == ("", 1.0, 2)
+    assert (structure.mechanism, len(structure.call_keys)) == ("People look at what it costs.", 2)
     assert len(price.call_keys) == 5
     assert found["items.free_shipping -> events.spend"].claimed_sign == "+"
     assert found["items.brand -> events.click"].claimed_sign == ""
@@ -81,18 +93,21 @@ def test_roles_decide_who_is_offered_as_what(shop: Shop) -> None:
     model = ScriptedModel(colleague)
     propose_llm(shop(), Client(model), seed=1)
 
-    candidates, confounders, modifiers = set[str](), set[str](), set[str]()
+    candidates, confounders, modifiers, structure = set[str](), set[str](), set[str](), set[str]()
     for sent in model.sent:
         properties = sent.params["schema"]["properties"]
-        if "mechanism" in properties:
+        if "confounder" in properties:
             confounders |= set(properties["confounder"]["enum"])
             modifiers |= set(properties.get("modifier", {}).get("enum", ()))
+        elif "strongest" in properties:
+            structure |= set(properties["strongest"]["enum"])
         else:
             candidates |= set(properties)
     usable = set(shop().attributes) - {"items.legacy"}
     assert candidates == usable - {"items.season", "users.loyalty"}
     assert confounders == usable | {"none"}
-    assert modifiers == {"users.new_user", "users.age", "users.region", "users.loyalty", "none"}
+    assert modifiers == usable | {"none"}
+    assert structure == {"users.age", "users.region", "items.price", "items.free_shipping", "items.brand", "none"}
 
 
 def test_prompts_hold_no_ids_no_rows_and_no_text_with_an_id(shop: Shop) -> None:
@@ -128,11 +143,12 @@ def test_both_orders_are_asked_and_a_sign_needs_both(shop: Shop) -> None:
     model = ScriptedModel(first_word)
     proposal = propose_llm(shop(), Client(model), seed=1)
     assert {h.claimed_sign for h in proposal.hypotheses} == {""}
-    assert {h.confidence for h in proposal.hypotheses} == {0.5, None}
+    assert {h.confidence for h in proposal.hypotheses if h.edge.effect.startswith("events.")} == {0.5, None}
+    assert [h for h in proposal.hypotheses if not h.edge.effect.startswith("events.")] == []
     offered = {
         tuple(next(iter(sent.params["schema"]["properties"].values()))["enum"])
         for sent in model.sent
-        if "mechanism" not in sent.params["schema"]["properties"]
+        if not {"confounder", "strongest"} & set(sent.params["schema"]["properties"])
     }
     assert offered == {
         ("likely", "possible", "unlikely"),
@@ -178,7 +194,7 @@ def test_a_further_outcome_leaves_the_other_prompts_alone(shop: Shop) -> None:
 def test_failed_questions_are_counted_and_the_rest_goes_on(shop: Shop) -> None:
     def unreliable(sent: Sent) -> Any:
         properties = sent.params["schema"]["properties"]
-        if "mechanism" in properties:
+        if "confounder" in properties:
             return CallFailed("rejected", "too long")
         if "What people do: events.click" in sent.text and "items.price" in properties:
             return "I would rather not."
@@ -187,10 +203,11 @@ def test_failed_questions_are_counted_and_the_rest_goes_on(shop: Shop) -> None:
         return colleague(sent)
 
     proposal = propose_llm(shop(), Client(ScriptedModel(unreliable)), seed=1)
-    assert proposal.unanswered == 7
+    assert (proposal.unanswered, proposal.usage.unanswered) == (7, 6)
     assert proposal.usage.failures == {"not_json": 6, "rejected": 4}
-    assert {h.edge.effect for h in proposal.hypotheses} == {"events.spend"}
-    assert all(h.mechanism == "" and h.confounders == () for h in proposal.hypotheses)
+    about = [h for h in proposal.hypotheses if h.edge.effect.startswith("events.")]
+    assert {h.edge.effect for h in about} == {"events.spend"}
+    assert all(h.mechanism == "" and h.confounders == () for h in about)
 
 
 def test_a_modifier_the_graph_rules_out_is_not_offered(shop: Shop) -> None:
@@ -215,6 +232,40 @@ def test_what_is_no_sentence_is_no_mechanism(shop: Shop, said: str, kept: str) -
     assert {h.mechanism for h in proposal.hypotheses} == {kept}
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("none", ()),
+        ("None.", ()),
+        ("...", ()),
+        ("items.price", ()),
+        ("无", ()),
+        ("口碑", ("口碑",)),
+        ("x" * 99, ("x" * 60,)),
+    ],
+)
+def test_what_nobody_measured_is_kept_in_the_model_s_words(shop: Shop, said: str, kept: tuple[str, ...]) -> None:
+    def sceptic(sent: Sent) -> dict[str, str]:
+        return {name: said if name == "unmeasured" else word for name, word in colleague(sent).items()}
+
+    proposal = propose_llm(shop(), Client(ScriptedModel(sceptic)), seed=1)
+    assert {h.unmeasured for h in proposal.hypotheses if h.edge.effect.startswith("events.")} == {kept}
+
+
+def test_every_prompt_begins_alike(shop: Shop) -> None:
+    """What servers cache is read once: the opening by all questions, more by those about one outcome."""
+    model = ScriptedModel(colleague)
+    propose_llm(shop(), Client(model), seed=1)
+    texts = [sent.text for sent in model.sent]
+    opening = texts[0].split("What people do", 1)[0]
+    assert "«Blue mug»" in opening
+    assert all(text.startswith(opening) for text in texts)
+    about_click = [text for text in texts if "The possible cause" in text and "What people do: events.click" in text]
+    shared = about_click[0].split("The possible cause", 1)[0]
+    assert "items.brand (one of" in shared
+    assert all(text.startswith(shared) for text in about_click)
+
+
 def test_wide_studies_are_asked_in_small_batches(shop: Shop) -> None:
     wide = tuple(Attribute(f"items.x{i}", "numeric") for i in range(100))
     model = ScriptedModel(lambda sent: dict.fromkeys(sent.params["schema"]["properties"], "unlikely"))
@@ -225,11 +276,32 @@ def test_wide_studies_are_asked_in_small_batches(shop: Shop) -> None:
     assert proposal.hypotheses == ()
 
 
+def test_a_wide_study_shows_few_attributes_where_one_is_chosen(shop: Shop) -> None:
+    wide = tuple(Attribute(f"items.x{i}", "numeric") for i in range(100))
+
+    def one_likely(sent: Sent) -> dict[str, str]:
+        properties = sent.params["schema"]["properties"]
+        if "items.x0" in properties or any("unlikely" in p.get("enum", ()) for p in properties.values()):
+            return {name: "likely" if name == "items.x0" else "unlikely" for name in properties}
+        return {name: p.get("enum", ["It is so."])[-1] for name, p in properties.items()}
+
+    model = ScriptedModel(one_likely)
+    propose_llm(shop(attributes=wide), Client(model), seed=1)
+    sizes = {
+        len(p["enum"])
+        for sent in model.sent
+        for name, p in sent.params["schema"]["properties"].items()
+        if name in ("confounder", "instrument", "strongest")
+    }
+    assert sizes
+    assert max(sizes) <= 17
+
+
 def test_the_study_s_language_is_the_prompts_language(shop: Shop) -> None:
     model = ScriptedModel(colleague)
     proposal = propose_llm(shop(language="zh"), Client(model, language="zh"), seed=1)
     assert all("同事你好" in sent.text for sent in model.sent)
-    assert len(proposal.hypotheses) == 14
+    assert len(proposal.hypotheses) == 16
 
 
 def _with_outcomes(data: StudyData, names: list[str]) -> StudyData:

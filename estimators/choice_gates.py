@@ -8,7 +8,7 @@ import numpy.typing as npt
 from whyrank.estimators.choice import ChoiceFit
 from whyrank.estimators.estimate import Check
 from whyrank.estimators.item_worth import WorthFit
-from whyrank.estimators.sensitivity import MOST, ONE_SIDED
+from whyrank.estimators.sensitivity import ONE_SIDED, twin
 from whyrank.estimators.words import Language, say
 
 __all__ = ["item_placebo", "item_random_common_cause", "omitted_block", "robustness", "user_placebo"]
@@ -135,8 +135,8 @@ def omitted_block(
 
     What each attribute explains of the choice and of the cause is read off the information matrix:
 
-    .. math:: |bias| = \sqrt{\frac{1 + \rho}{1 - \rho} E_Z \, \rho / (1 - \rho) / S_T}, \quad
-              \rho = R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W}), \quad E_Z = \beta_Z' (A^{-1}_{ZZ})^{-1} \beta_Z
+    .. math:: |bias| = \sqrt{\frac{1 + \rho}{1 - \rho} E_Z \, R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W}) / S_T}, \quad
+              E_Z = \beta_Z' (A^{-1}_{ZZ})^{-1} \beta_Z
 
     with S_T what the columns leave of the cause: `sensitivity.confounder_like` in the metric of the weighted
     regression that the fit is at its maximum. The effect must exceed it by 1.645 standard errors.
@@ -149,9 +149,9 @@ def omitted_block(
         explained = float(fit.beta[columns] @ inner @ fit.beta[columns])
         others = np.setdiff1d(np.arange(len(fit.beta)), [*columns, column])
         without = _left_over(fit.information, column, others)
-        share = min(max(1.0 - left / without, 0.0), MOST) if without > 0 else 0.0
-        of_cause = min(share / (1 - share), MOST)
-        of_choice = max(explained, 0.0) * (1 + of_cause) / (1 - of_cause)
+        share = max(1.0 - left / without, 0.0) if without > 0 else 0.0
+        of_cause, worse = twin(share)
+        of_choice = max(explained, 0.0) * worse
         this = float(np.sqrt(of_choice * of_cause / (1 - of_cause) / left)) / unit
         if this > bias:
             strongest, bias = name, this

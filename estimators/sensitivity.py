@@ -20,13 +20,13 @@ from whyrank.estimators.words import Language, say
 
 __all__ = [
     "BENCHMARK_ROWS",
-    "MOST",
     "ONE_SIDED",
     "Benchmarks",
     "confounder_like",
     "e_value",
     "robustness_value",
     "sensitivity",
+    "twin",
 ]
 
 BENCHMARK_ROWS = 20_000
@@ -37,6 +37,9 @@ ONE_SIDED = 1.645
 
 MOST = 0.99
 """Partial R² beyond which the bound would divide by nothing."""
+
+HALF = 0.5
+"""Share of the cause that a confounder explains at most: with a stronger one there would be little to compare."""
 
 
 @dataclass(frozen=True)
@@ -217,10 +220,12 @@ def confounder_like(with_cause: float, with_outcome: float) -> float:
     r"""Bias of an unmeasured confounder as strong as a measured column, in units of :math:`sd(Y)/sd(T)`.
 
     What was measured of such a column is less than what it does unmeasured: beside Z, the column itself takes its
-    share. With :math:`r_T, r_Y` the column's partial R², as strong means
+    share. With :math:`r_T, r_Y` the column's partial R², and Z as strong in the cause as the column (k = 1) or, if
+    that would leave less than half of the cause to compare, as strong as leaves half,
 
-    .. math:: R^2_{T \sim Z|W} = \rho = \frac{r_T}{1 - r_T}, \quad
-              R^2_{Y \sim Z|T,W} \le \frac{(1 + \rho)^2}{1 - \rho^2} \frac{r_Y}{1 - r_Y}
+    .. math:: R^2_{T \sim Z|W} = k \frac{r_T}{1 - r_T} \le \tfrac12, \quad
+              R^2_{Y \sim Z|T,W} \le \frac{(1 + \rho)^2}{1 - \rho^2} \frac{r_Y}{1 - r_Y}, \quad
+              \rho^2 = \frac{k r_T^2}{(1 - k r_T)(1 - r_T)}
 
     Parameters
     ----------
@@ -235,7 +240,22 @@ def confounder_like(with_cause: float, with_outcome: float) -> float:
     >>> round(confounder_like(0.1, 0.04), 3)
     0.081
     """
-    r_t, r_y = min(with_cause, MOST), min(with_outcome, MOST)
-    of_cause = min(r_t / (1 - r_t), MOST)
-    of_outcome = min((1 + of_cause) / (1 - of_cause) * r_y / (1 - r_y), 1.0)
+    of_cause, worse = twin(with_cause)
+    r_y = min(with_outcome, MOST)
+    of_outcome = min(worse * r_y / (1 - r_y), 1.0)
     return float(np.sqrt(of_outcome * of_cause / (1 - of_cause)))
+
+
+def twin(with_cause: float) -> tuple[float, float]:
+    """Return what a column's unmeasured twin explains of the cause, and how much more of the outcome it may explain.
+
+    Parameters
+    ----------
+    with_cause : the column's partial R² with the cause.
+    """
+    r_t = min(with_cause, MOST)
+    odds = r_t / (1 - r_t)
+    of_cause = min(odds, HALF)
+    k = of_cause / odds if odds > 0 else 1.0
+    rho = float(np.sqrt(k * r_t**2 / ((1 - k * r_t) * (1 - r_t))))
+    return of_cause, (1 + rho) / (1 - rho)

@@ -25,6 +25,7 @@ Codes = npt.NDArray[np.int32]
 Columns = npt.NDArray[np.intp]
 
 _CHUNK = 65_536
+_ROUNDS = 50
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,33 @@ class Design:
                 met = _met(codes, part.codes, np.ones(self.n), (groups, len(part.matrix)))
                 found.append(met @ part.matrix.astype(np.float64) / counts)
         return np.hstack(found).astype(np.float32)
+
+    def shared_means(self, a: Codes, b: Codes, means: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+        r"""Return what is lasting of columns in two kinds of clusters at once.
+
+        .. math:: x_r = \alpha_{a(r)} + \beta_{b(r)} + e_r, \quad \sum_{r \in g} e_r = 0
+                  \text{ in every cluster } g \text{ of either kind}
+
+        A plain mean by item holds what is lasting in the users that met it too. By turns (Gauss and Seidel), each of
+        them from what the other leaves, until nothing moves by more than a thousandth of the columns' spread.
+
+        Parameters
+        ----------
+        a, b : the clusters of each row.
+        means : plain means of the columns in each cluster of either kind, shapes (clusters, columns).
+        """
+        of_a, of_b = means
+        met = _met(a, b, np.ones(self.n), (len(of_a), len(of_b)))
+        to_a = sparse.diags_array(1 / np.maximum(np.asarray(met.sum(axis=1)).ravel(), 1)) @ met
+        to_b = (met @ sparse.diags_array(1 / np.maximum(np.asarray(met.sum(axis=0)).ravel(), 1))).T.tocsr()
+        near = 1e-3 * np.maximum(of_a.std(axis=0), 1e-9)
+        alpha, beta = of_a, np.zeros_like(of_b)
+        for _ in range(_ROUNDS):
+            beta = of_b - to_b @ alpha
+            before, alpha = alpha, of_a - to_a @ beta
+            if (np.abs(alpha - before) <= near).all():
+                break
+        return alpha, beta
 
     def take(self, mask: npt.NDArray[np.bool_]) -> Design:
         """Return the rows in `mask`."""

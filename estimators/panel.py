@@ -320,8 +320,14 @@ def _with_means(panel: Panel) -> Panel:
     """Add the mean of each attribute in every item and user that it varies within (Mundlak 1978).
 
     With the mean of a cause among the columns adjusted for, a comparison is one within items and users: what is lasting
-    in either, measured or not, no longer confounds it. The same is done for the levels of an attribute that has too
-    many of them for a column each.
+    in either, measured or not, no longer confounds it. What varies within both is taken apart into what is lasting in
+    either, since an item's plain mean would hold something of the users that met it (Wooldridge 2021). The same is done
+    for the levels of an attribute that has too many of them for a column each.
+
+    References
+    ----------
+    Mundlak (1978), On the pooling of time series and cross section data, Econometrica 46.
+    Wooldridge (2021), Two-way fixed effects, the two-way Mundlak regression, and difference-in-differences estimators.
     """
     panel = _with_level_means(panel)
     if panel.user is None or panel.item is None:
@@ -335,8 +341,26 @@ def _with_means(panel: Panel) -> Panel:
             means[name].append(columns)
         parts.append(part)
         start += part.width
+    parts = _taken_apart(panel, parts, means)
     joined = {name: np.concatenate(columns) for name, columns in means.items() if columns}
     return replace(panel, design=panel.design.with_parts(parts), means=joined)
+
+
+def _taken_apart(panel: Panel, parts: list[Part], means: dict[str, list[Columns]]) -> list[Part]:
+    """Return the means by item and by user with those of the exposure's own attributes taken apart."""
+    own = [name for name in panel.blocks if name.startswith("events.")]
+    if not own or panel.item is None or panel.user is None:
+        return parts
+    starts = (panel.design.width, panel.design.width + parts[0].width)
+    places = [np.concatenate([means[name][k] for name in own]) - start for k, start in enumerate(starts)]
+    plain = [part.matrix[:, at].astype(np.float64) for part, at in zip(parts, places, strict=True)]
+    lasting = panel.design.shared_means(panel.item, panel.user, (plain[0], plain[1]))
+    out = []
+    for part, at, found in zip(parts, places, lasting, strict=True):
+        matrix = part.matrix.copy()
+        matrix[:, at] = found
+        out.append(replace(part, matrix=matrix))
+    return out
 
 
 def _with_level_means(panel: Panel) -> Panel:

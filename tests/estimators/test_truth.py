@@ -341,3 +341,24 @@ def test_a_world_with_effects_is_found_out(tmp_path: Path) -> None:
     validated = {v.estimate.contrast.label for v in verdicts if v.verdict == "validated"}
     assert len(validated) >= 5
     assert all(truth[label] != 0 for label in validated)
+
+
+@pytest.mark.parametrize("kind", ["numeric", "binary"])
+def test_what_is_lasting_in_users_and_in_items_confounds_no_context(lab: Lab, kind: str) -> None:
+    """Keen users meet worthy items more often, and both drive the context: items' means hold users too."""
+    rng = np.random.default_rng(3)
+    keen, worth = rng.normal(size=200), rng.normal(size=60)
+    user, item = rng.integers(0, 200, 12_000), rng.choice(60, 12_000, p=rng.dirichlet(np.ones(60)))
+    met = rng.random(12_000) < 1 / (1 + np.exp(-keen[user] * worth[item]))
+    user, item = user[met], item[met]
+    score = keen[user] + worth[item] + rng.normal(size=len(user))
+    t = score if kind == "numeric" else (score > 0).astype(np.float64)
+    y = 0.4 * t + keen[user] + worth[item] + rng.normal(size=len(user))
+    data = lab.study(
+        {"age": rng.normal(size=200)}, {"x": rng.normal(size=60)}, {"user": user, "item": item, "y": y, "t": t}
+    )
+    (verdict,) = lab.verdicts(data, "events.t -> events.y")
+    found = verdict.estimate
+    assert abs(found.estimate - 0.4) <= 2 * found.se
+    assert found.se < 0.06
+    assert found.naive > 0.8

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from whyrank.estimators.choice import ChoiceFit
 from whyrank.estimators.estimate import Check
 from whyrank.estimators.item_worth import WorthFit
-from whyrank.estimators.sensitivity import ONE_SIDED, twin
+from whyrank.estimators.sensitivity import twin
 from whyrank.estimators.words import Language, say
 
 __all__ = ["item_placebo", "item_random_common_cause", "omitted_block", "robustness", "user_placebo"]
@@ -127,7 +127,6 @@ def omitted_block(
     unit: float,
     blocks: dict[str, npt.NDArray[np.intp]],
     value: float,
-    se: float,
     *,
     language: Language = "en",
 ) -> Check:
@@ -139,7 +138,7 @@ def omitted_block(
               E_Z = \beta_Z' (A^{-1}_{ZZ})^{-1} \beta_Z
 
     with S_T what the columns leave of the cause: `sensitivity.confounder_like` in the metric of the weighted
-    regression that the fit is at its maximum. The effect must exceed it by 1.645 standard errors.
+    regression that the fit is at its maximum.
     """
     theta = float(fit.beta[column]) / unit
     left = 1.0 / float(fit.covariance[column, column])
@@ -157,11 +156,10 @@ def omitted_block(
             strongest, bias = name, this
     if not strongest:
         return Check("sensitivity", True, abs(theta), 0.0, say(language, "sensitivity alone", value=value))
-    least = max(abs(theta) - ONE_SIDED * se, 0.0)
-    passed = bool(least > bias)
+    passed = bool(abs(theta) > bias)
     less = say(language, "less" if passed else "not less")
-    detail = say(language, "sensitivity", strongest=strongest, bias=bias, less=less, least=least, value=value)
-    return Check("sensitivity", passed, least, bias, detail, {"strongest": strongest})
+    detail = say(language, "sensitivity", strongest=strongest, bias=bias, less=less, value=value)
+    return Check("sensitivity", passed, abs(theta), bias, detail, {"strongest": strongest})
 
 
 def _left_over(information: Floats, column: int, others: npt.NDArray[np.intp]) -> float:

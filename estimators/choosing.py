@@ -130,7 +130,7 @@ def _main(data: StudyData, panel: ChoicePanel, contrast: Contrast, arm: ChoiceAr
             gates.overlap(effect, numeric=True, language=language),
             choice_gates.item_placebo(fit, place, arm.unit, rng, language=language),
             choice_gates.item_random_common_cause(fit, place, arm.unit, se, rng, language=language),
-            choice_gates.omitted_block(fit, place, arm.unit, blocks, value, se, language=language),
+            choice_gates.omitted_block(fit, place, arm.unit, blocks, value, language=language),
             gates.subset(effect.estimate, _of_cause(sums), rng, language=language),
             gates.leave_one_out(effect.estimate, sums, language=language),
             gates.bootstrap(effect, se, _fewest(sums), rng, language=language),

@@ -20,7 +20,6 @@ from whyrank.estimators.words import Language, say
 
 __all__ = [
     "BENCHMARK_ROWS",
-    "ONE_SIDED",
     "Benchmarks",
     "confounder_like",
     "e_value",
@@ -31,9 +30,6 @@ __all__ = [
 
 BENCHMARK_ROWS = 20_000
 """Rows of the Gram matrix: a benchmark needs two digits, not a million rows."""
-
-ONE_SIDED = 1.645
-"""Standard errors by which an effect must exceed a bias: a one-sided test at 5 %."""
 
 MOST = 0.99
 """Partial R² beyond which the bound would divide by nothing."""
@@ -163,25 +159,22 @@ def sensitivity(
     effect: Effect,
     strengths: Mapping[str, tuple[float, float]],
     *,
-    se: float,
     base: float = float("nan"),
     step: float = 1.0,
     language: Language = "en",
 ) -> Check:
     r"""Would an unmeasured confounder as strong as the strongest measured column take the effect to zero?
 
-    It passes if the effect is larger than that confounder's bias beyond sampling error (one-sided, 95 %):
-
-    .. math:: |\theta| - 1.645\,se > \sqrt{R^2_{Y \sim Z|T,W}\, R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W})}
+    .. math:: |\theta| > \sqrt{R^2_{Y \sim Z|T,W}\, R^2_{T \sim Z|W} / (1 - R^2_{T \sim Z|W})}
               \; sd(\tilde Y - \theta \tilde T)/sd(\tilde T)
 
-    with the partial R² of Z bounded by those of the measured column (see `confounder_like`).
+    with the partial R² of Z bounded by those of the measured column (see `confounder_like`). Point estimates are
+    compared: what sampling error may do is the q-value's part.
 
     Parameters
     ----------
     effect : the effect and its residuals.
     strengths : each measured attribute's partial R² with cause and outcome, as `Benchmarks.strengths` returns them.
-    se : the effect's standard error.
     base, step : of a probability, its value without the cause, and the change of the cause compared (a numeric one's
         standard deviation): then the E-value is told too.
 
@@ -198,14 +191,10 @@ def sensitivity(
         this = confounder_like(with_cause, with_outcome) * scale
         if this > bias:
             strongest, bias = name, this
-    least = abs(effect.estimate) - ONE_SIDED * se
-    # Without a measured column to compare with there is nothing to fail: a null effect is the q-value's part.
-    passed = bool(least > bias) if strongest else True
+    passed = bool(abs(effect.estimate) > bias)
     if strongest:
         less = say(language, "less" if passed else "not less")
-        detail = say(
-            language, "sensitivity", strongest=strongest, bias=bias, less=less, least=max(least, 0.0), value=value
-        )
+        detail = say(language, "sensitivity", strongest=strongest, bias=bias, less=less, value=value)
     else:
         detail = say(language, "sensitivity alone", value=value)
     data: dict[str, object] = {"strongest": strongest}
@@ -213,7 +202,7 @@ def sensitivity(
     if np.isfinite(explained):
         detail += say(language, "e value" if step == 1.0 else "e value of a step", value=explained)
         data["e_value"] = float(f"{explained:.6g}")
-    return Check("sensitivity", passed, max(least, 0.0), bias, detail, data)
+    return Check("sensitivity", passed, abs(effect.estimate), bias, detail, data)
 
 
 def confounder_like(with_cause: float, with_outcome: float) -> float:

@@ -18,7 +18,7 @@ from whyrank.estimators.identify import Identification
 from whyrank.estimators.instrument import InstrumentEffect
 from whyrank.estimators.sensitivity import Benchmarks, sensitivity
 from whyrank.estimators.shared import SharedNuisances
-from whyrank.estimators.sums import Sums, clustered_error, sums_of
+from whyrank.estimators.sums import Sums, sums_of
 from whyrank.estimators.words import Language, say
 
 __all__ = ["MIN_FIRST_STAGE", "try_instruments", "try_mediators"]
@@ -83,9 +83,7 @@ def try_instruments(
     place = shared.panel.blocks[first]
     adjust = shared.adjustment(found.adjust, first, "")
     benchmarks = shared.benchmarks(first)
-    checks.append(
-        _sensitivity(shared, direct, reduced.se, benchmarks, int(place.columns[0]), adjust, found.adjust, language)
-    )
+    checks.append(_sensitivity(shared, direct, benchmarks, int(place.columns[0]), adjust, found.adjust, language))
     checks.append(gates.subset(effect.estimate, own, rng, language=language))
     checks.append(gates.leave_one_out(effect.estimate, sums, language=language))
     checks.append(gates.bootstrap(effect, told.se, few_clusters(sums) or own, rng, language=language))
@@ -116,13 +114,11 @@ def try_mediators(
     checks = [
         Check("overlap", bool(share >= MIN_LEFT), share, MIN_LEFT, say(language, "overlap mediators", share=share))
     ]
-    tried, errors = [], []
+    tried = []
     for leg, name in zip(effect.legs, (cause, found.mediators[0]), strict=True):
         way, of = shared.assigned(name)
         ways = {way: of} if way != "rows" else _ways(shared)
-        by_way = sums_of(leg, ways)
-        tried.append(gates.placebo(list(by_way.values()), rng, language=language))
-        errors.append(max(clustered_error(leg, {name: s}) for name, s in by_way.items()))
+        tried.append(gates.placebo(list(sums_of(leg, ways).values()), rng, language=language))
     checks.append(_worst(tried))
     checks.append(_not_for("random_common_cause", language))
     most = _main_mediator(shared, effect, found)
@@ -137,8 +133,8 @@ def try_mediators(
         checks.append(
             _worst(
                 [
-                    _sensitivity(shared, first, errors[0], to_mediator, column, adjust, found.adjust, language),
-                    _sensitivity(shared, second, errors[1], benchmarks, most, beside, found.adjust, language),
+                    _sensitivity(shared, first, to_mediator, column, adjust, found.adjust, language),
+                    _sensitivity(shared, second, benchmarks, most, beside, found.adjust, language),
                 ]
             )
         )
@@ -165,7 +161,6 @@ def _agreement(effect: InstrumentEffect, language: Language) -> Check:
 def _sensitivity(
     shared: SharedNuisances,
     effect: Effect,
-    se: float,
     benchmarks: Benchmarks,
     column: int,
     adjust: Columns,
@@ -175,7 +170,7 @@ def _sensitivity(
     """Would something unmeasured, as strong as the strongest measured column, explain this association?"""
     named = {name: np.intersect1d(shared.panel.blocks[name].every, adjust) for name in names}
     blocks = {name: columns for name, columns in named.items() if len(columns)}
-    return sensitivity(effect, benchmarks.strengths(column, adjust, blocks), se=se, language=language)
+    return sensitivity(effect, benchmarks.strengths(column, adjust, blocks), language=language)
 
 
 def _with_outcome(benchmarks: Benchmarks, column: int) -> Benchmarks:

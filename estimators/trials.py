@@ -55,7 +55,7 @@ def try_gates(
         among = [sums[kind]] if kind in sums else list(sums.values())
         checks.append(gates.placebo(among, rng, language=language))
         checks.append(gates.random_common_cause(own, told.se, rng, language=language))
-        checks.append(_sensitivity(shared, contrast, effect, found, told.se, language))
+        checks.append(_sensitivity(shared, contrast, effect, found, language))
     else:
         _, moves = panel.cluster_of(contrast.edge.modifier or "")
         checks.append(
@@ -74,7 +74,6 @@ def _sensitivity(
     contrast: Contrast,
     effect: Effect,
     found: Identification,
-    se: float,
     language: Language,
 ) -> Check:
     panel, cause = shared.panel, contrast.edge.cause
@@ -92,7 +91,7 @@ def _sensitivity(
         values = panel.design.column(column)
         step = float(np.nanstd(panel.values(cause))) if numeric else 1.0
         base = float(panel.y.mean()) - (0.0 if numeric else effect.estimate * float(values.mean()))
-    return sensitivity(effect, strengths, se=se, base=base, step=step, language=language)
+    return sensitivity(effect, strengths, base=base, step=step, language=language)
 
 
 def try_audit(

@@ -19,7 +19,7 @@ Athey, Tibshirani and Wager (2019), Annals of Statistics 47 (honest forests).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -217,7 +217,7 @@ class Constant:
 class Linear:
     """theta(x) = a + b·x; `meats` are the clustered covariances of its scores, by way (`pair` among them).
 
-    `picked` are the columns of x that it reads, out of `width`.
+    `picked` are the columns of x that it reads, out of `width`; for `reach` see `_within_reach`.
     """
 
     coefficients: Floats
@@ -228,6 +228,8 @@ class Linear:
     picked: npt.NDArray[np.intp]
     width: int
     name: SecondStageName
+    reach: float = np.inf
+    lift: float = 0.0
 
     @property
     def importance(self) -> Floats:
@@ -238,7 +240,8 @@ class Linear:
 
     def predict(self, X: Floats) -> Floats:
         """Return theta(x)."""
-        return np.asarray(self.coefficients[0] + (X[:, self.picked] - self.centre) @ self.coefficients[1:])
+        apart = (X[:, self.picked] - self.centre) @ self.coefficients[1:]
+        return np.asarray(self.coefficients[0] + self.lift + _within_reach(apart, self.reach, self.se, X))
 
     def se(self, X: Floats) -> Floats:
         """Return the two-way clustered standard error of theta(x) for each row of X."""
@@ -252,17 +255,24 @@ class Linear:
 
 @dataclass(frozen=True)
 class Forest:
-    """An honest forest; `shared_variance` is what items add to the variance of the average effect."""
+    """An honest forest; `shared_variance` is what items add to the variance of the average effect.
+
+    `centre` is the average effect; for `reach` see `_within_reach`.
+    """
 
     forest: Any
     shift: float
     shared_variance: float
     importance: Floats
     name: SecondStageName = "forest"
+    centre: float = 0.0
+    reach: float = np.inf
+    lift: float = 0.0
 
     def predict(self, X: Floats) -> Floats:
         """Return theta(x)."""
-        return np.asarray(self.forest.predict(X)[:, 0] + self.shift, np.float64)
+        apart = np.asarray(self.forest.predict(X)[:, 0] + self.shift - self.centre, np.float64)
+        return self.centre + self.lift + _within_reach(apart, self.reach, self.se, X)
 
     def se(self, X: Floats) -> Floats:
         """Return the standard error by the bootstrap of little bags, with the items' part of the average added."""
@@ -301,7 +311,29 @@ def fit_linear(scores: Scores, X: Floats, *, sparse: bool = False) -> Linear:
     share = sums.weight / sums.weight.sum()
     spread = np.sqrt(share @ (X - centre) ** 2)
     meats = _meats(scores, error, Z)
-    return Linear(coefficients, centre, bread, meats, spread, picked, width, "sparse" if sparse else "linear")
+    name: SecondStageName = "sparse" if sparse else "linear"
+    fitted = Linear(coefficients, centre, bread, meats, spread, np.arange(X.shape[1]), X.shape[1], name)
+    fitted = replace(fitted, reach=_reach(fitted.se(X), share))
+    lift = scores.estimate - float(share @ fitted.predict(X))
+    return replace(fitted, picked=picked, width=width, lift=lift)
+
+
+def _within_reach(apart: Floats, reach: float, se: Callable[[Floats], Floats], X: Floats) -> Floats:
+    r"""Draw effects back to the average where hardly anybody could have had either level: by :math:`(reach / se)^2`.
+
+    `reach` is the standard error up to which a second stage was fitted. Beyond it lie users that carry next to no
+    weight: a line goes on for ever there, and a leaf averages a few scores divided by almost nothing. `lift` makes up
+    for what that moves the average by.
+    """
+    if not np.isfinite(reach):
+        return apart
+    return np.asarray(apart * np.minimum(reach / np.maximum(se(X), 1e-300), 1.0) ** 2)
+
+
+def _reach(se: Floats, share: Floats) -> float:
+    """Return the standard error that users with 99 % of the weight don't exceed."""
+    order = np.argsort(se)
+    return float(se[order][min(int(np.searchsorted(np.cumsum(share[order]), 0.99)), len(se) - 1)])
 
 
 def picked_columns(sums: UserSums, X: Floats) -> npt.NDArray[np.intp]:
@@ -373,7 +405,10 @@ def fit_forest(scores: Scores, X: Floats, rng: np.random.Generator) -> Forest:
         shared = max(scores.se**2 - scores.way_variance("users", influence), 0.0)
     elif "items" in scores.ways:
         shared = scores.se**2
-    return Forest(forest, shift, shared, np.asarray(forest.feature_importances_, np.float64))
+    grown = Forest(forest, shift, shared, np.asarray(forest.feature_importances_, np.float64), centre=scores.estimate)
+    share = sums.weight / sums.weight.sum()
+    grown = replace(grown, reach=_reach(grown.se(X), share))
+    return replace(grown, lift=scores.estimate - float(share @ grown.predict(X)))
 
 
 def _grow(sums: UserSums, X: Floats, trees: int, rng: np.random.Generator, *, inference: bool) -> Any:

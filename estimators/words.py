@@ -225,10 +225,9 @@ _SENTENCES: dict[str, tuple[str, str]] = {
     "item": ("item", "商品"),
     "cluster": ("cluster", "聚类"),
     "sensitivity": (
-        "an unmeasured cause as strong as {strongest} would move the effect by {bias:.2g}, {less} than the "
-        "{least:.2g} of it that sampling error leaves (robustness value {value:.1%})",
-        "与 {strongest} 同样强的未测原因会使效应移动 {bias:.2g}，{less}扣除抽样误差后的效应 {least:.2g}"
-        "（稳健值 {value:.1%}）",
+        "an unmeasured cause as strong as {strongest} would move the effect by {bias:.2g}, {less} than the effect "
+        "(robustness value {value:.1%})",
+        "与 {strongest} 同样强的未测原因会使效应移动 {bias:.2g}，{less}效应本身（稳健值 {value:.1%}）",
     ),
     "less": ("less", "小于"),
     "not less": ("not less", "不小于"),

@@ -10,9 +10,9 @@ KEY := $(shell { cat pyproject.toml .ci/venv.sh; pwd; } | cksum | cut -d ' ' -f 
 DEV := $(VENV)/.whyrank-dev-$(KEY)
 DEMO := $(or $(wildcard $(DEV)),$(VENV)/.whyrank-demo-$(KEY))
 
-LANES := model or browser or package
+LANES := model or vllm or browser or package
 
-.PHONY: help demo test check format lint types imports test-model test-browser test-package bench calibrate clean
+.PHONY: help demo test check format lint types imports test-model test-vllm test-browser test-package bench calibrate clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ imports: $(DEV) ## Do imports point one way?
 
 test-model: $(DEV) ## Slow lane: the embedded model (downloads 93 MB once)
 	@$(BIN)/pytest -m model
+
+test-vllm: $(DEV) ## Slow lane: real vLLM on the CPU (installs some 4 GB once, into the user's cache)
+	@$(BIN)/pytest -m vllm -s
 
 test-browser: $(DEV) ## Slow lane: the report in Chromium, if there is one
 	@$(BIN)/pytest -m browser

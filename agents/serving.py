@@ -20,7 +20,7 @@ from whyrank.agents.endpoint import Endpoint
 from whyrank.errors import InputError, MissingExtra, ServerError
 from whyrank.fetch import SMOLLM2, fetch
 
-__all__ = ["embedded_server", "model_file", "serve_forever"]
+__all__ = ["embedded_server", "log_file", "log_tail", "model_file", "serve_forever", "usable_cores"]
 
 _CHILD = Path(__file__).with_name("embedded_child.py")
 _LONGEST_START = 300.0
@@ -118,7 +118,7 @@ def _running(
 ) -> Iterator[tuple[Endpoint, subprocess.Popen[str]]]:
     if importlib.util.find_spec("xllamacpp") is None:
         raise MissingExtra("the embedded model server needs xllamacpp: pip install 'whyrank[embedded]'")
-    cores = _cores()
+    cores = usable_cores()
     slots = slots or min(max(cores, 2), 8)
     file = model_file(model)
     order: dict[str, Any] = {
@@ -132,7 +132,7 @@ def _running(
         "key": key,
         "parent": os.getpid(),
     }
-    with _log_file(log) as (stream, log_path), _child(stream) as process:
+    with log_file(log) as (stream, log_path), _child(stream) as process:
         address = _start(process, order, log_path)
         yield (
             Endpoint(
@@ -182,7 +182,7 @@ def _start(process: subprocess.Popen[str], order: dict[str, Any], log: Path) -> 
     said = json.loads(line) if line.strip() else {}
     if "address" not in said:
         reason = said.get("error") or f"it ended with exit status {process.wait(_LONGEST_STOP)}"
-        raise ServerError(f"the embedded server did not start: {reason}{_tail(log)}")
+        raise ServerError(f"the embedded server did not start: {reason}{log_tail(log)}")
     return str(said["address"])
 
 
@@ -203,7 +203,7 @@ def _wait(heard: queue.Queue[str], name: str) -> str:
 
 
 @contextmanager
-def _log_file(log: Path | None) -> Iterator[tuple[IO[bytes], Path]]:
+def log_file(log: Path | None) -> Iterator[tuple[IO[bytes], Path]]:
     """The log's stream and path; a temporary log is removed unless something went wrong."""
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -222,12 +222,13 @@ def _log_file(log: Path | None) -> Iterator[tuple[IO[bytes], Path]]:
         path.unlink(missing_ok=True)
 
 
-def _tail(log: Path, lines: int = 5) -> str:
+def log_tail(log: Path, lines: int = 5) -> str:
+    """Return the last lines of a log and its place, to be put behind an error message."""
     text = log.read_text(errors="replace").splitlines()[-lines:]
     return "".join(f"\n  {line}" for line in text) + f"\n  (log: {log})"
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use, which in a container are fewer than the machine has."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -24,17 +24,29 @@ def llm() -> None:
 
 @llm.command()
 @click.argument("model", default="auto", metavar="[MODEL]")
+@click.option(
+    "--engine",
+    type=click.Choice(["embedded", "vllm"]),
+    default="embedded",
+    show_default=True,
+    help="vllm is installed into an environment of its own on first use.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port on 127.0.0.1.")
-@click.option("--slots", type=click.IntRange(min=1), help="Requests at the same time. [default: one per core, 2 to 8]")
-@click.option("--context", type=click.IntRange(min=256), default=3072, show_default=True, help="Tokens per request.")
+@click.option(
+    "--slots",
+    type=click.IntRange(min=1),
+    help="Requests at the same time. [default: embedded one per core, 2 to 8; vllm 32 on the CPU, 256 on a GPU]",
+)
+@click.option("--context", type=click.IntRange(min=256), help="Tokens per request. [default: 3072; vllm 4096]")
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where its log goes.")
-def serve(model: str, port: int, slots: int | None, context: int, log: Path | None) -> None:
+def serve(model: str, engine: str, port: int, slots: int | None, context: int | None, log: Path | None) -> None:
     """Serve MODEL on 127.0.0.1 with the OpenAI protocol, until Ctrl-C.
 
-    MODEL is the path of a .gguf file; without it, SmolLM2-135M-Instruct is served. If WHYRANK_API_KEY is set, each
-    request must send it.
+    MODEL is the path of a .gguf file; without it, SmolLM2-135M-Instruct is served. With --engine vllm it may also be a
+    folder of weights or a name on a model hub. If WHYRANK_API_KEY is set, each request must send it.
     """
     from whyrank.agents.serving import serve_forever
+    from whyrank.agents.vllm_engine import serve_vllm_forever
 
     def ready(endpoint: Endpoint) -> None:
         click.echo(endpoint.base_url)
@@ -42,7 +54,10 @@ def serve(model: str, port: int, slots: int | None, context: int, log: Path | No
             f"serving {endpoint.model}; put base_url = {endpoint.base_url!r} under [llm]; Ctrl-C stops", err=True
         )
 
-    serve_forever(model, port=port, slots=slots, context=context, log=log, ready=ready)
+    if engine == "vllm":
+        serve_vllm_forever(model, port=port, slots=slots, context=context or 4096, log=log, ready=ready)
+    else:
+        serve_forever(model, port=port, slots=slots, context=context or 3072, log=log, ready=ready)
 
 
 @llm.command()

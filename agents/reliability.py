@@ -12,7 +12,7 @@ import numpy.typing as npt
 from whyrank.agents.calibration import Calibration, Signals
 from whyrank.edge import Edge, Hypothesis
 
-__all__ = ["FEWEST", "Bin", "Reliability", "cross_fitted", "reliability"]
+__all__ = ["FEWEST", "Bin", "Reliability", "TrackRecord", "cross_fitted", "reliability", "track_record"]
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
@@ -22,7 +22,7 @@ FEWEST = 12
 
 _BINS, _IN_BIN, _FOLDS = 5, 6, 5
 _Z = 1.959963984540054
-_FLOOR = 1e-6
+_SUREST = 0.99
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Reliability:
     verdicts, validated : judged edges, and those of them that were validated.
     bins : from the lowest predictions to the highest; empty where there are too few verdicts, or all are the same.
     brier, brier_base : mean squared error of the predictions, and of the base rate; smaller is better.
-    log_loss, log_loss_base : mean of -log(probability of what happened), in nats.
+    log_loss, log_loss_base : mean of -log(probability of what happened), in nats; no forecast counts as surer than
+        99 %.
     """
 
     verdicts: int
@@ -74,6 +75,35 @@ class Reliability:
         return bool(self.bins)
 
 
+@dataclass(frozen=True)
+class TrackRecord:
+    """What became of a proposer's claims: its votes, and the calibrated predictions, held against the verdicts.
+
+    Attributes
+    ----------
+    votes : edges on which votes were cast, with the share of votes as the prediction.
+    predictions : all judged edges, predicted from the verdicts about other causes.
+    """
+
+    votes: Reliability
+    predictions: Reliability
+
+
+def track_record(
+    hypotheses: Sequence[Hypothesis],
+    outcomes: Sequence[bool | None],
+    signals: Mapping[Edge, Signals] | None = None,
+) -> TrackRecord:
+    """Return both; parameters are those of `Calibration.fit`, with one hypothesis an edge."""
+    voted = sorted(
+        (str(h.edge), h.confidence, bool(outcome))
+        for h, outcome in zip(hypotheses, outcomes, strict=True)
+        if outcome is not None and h.confidence is not None
+    )
+    votes = reliability([share for _, share, _ in voted], [outcome for _, _, outcome in voted])
+    return TrackRecord(votes, cross_fitted(hypotheses, outcomes, signals))
+
+
 def cross_fitted(
     hypotheses: Sequence[Hypothesis],
     outcomes: Sequence[bool | None],
@@ -85,7 +115,7 @@ def cross_fitted(
     predicted by a calibration that saw none of their causes, and its base rate is that of the others too.
     """
     judged = {h.edge: bool(outcome) for h, outcome in zip(hypotheses, outcomes, strict=True) if outcome is not None}
-    if len(judged) < FEWEST:
+    if len(judged) < FEWEST or len(set(judged.values())) < 2:
         return Reliability(len(judged), sum(judged.values()))
     causes = sorted({edge.cause for edge in judged})
     fold = {cause: i % _FOLDS for i, cause in enumerate(causes)}
@@ -158,5 +188,5 @@ def _bin(p: Floats, y: Floats) -> Bin:
 
 
 def _log_loss(p: Floats, y: Floats) -> float:
-    inside = np.clip(p, _FLOOR, 1 - _FLOOR)
+    inside = np.clip(p, 1 - _SUREST, _SUREST)
     return float(-np.mean(y * np.log(inside) + (1 - y) * np.log1p(-inside)))

@@ -11,14 +11,14 @@ import pandas as pd
 from whyrank.agents.calibration import Calibration, Signals
 from whyrank.agents.client import Progress
 from whyrank.agents.merge import merge_hypotheses
-from whyrank.agents.reliability import FEWEST, Reliability, cross_fitted
+from whyrank.agents.reliability import FEWEST, TrackRecord, track_record
 from whyrank.datasets.study_data import StudyData
 from whyrank.edge import Edge, Hypothesis
 from whyrank.errors import InputError
 from whyrank.estimators.estimate import Judgement
 from whyrank.screen import screen
 
-__all__ = ["Budget", "Plan", "contrasts_of", "edge_outcomes", "how_reliable", "plan_tests"]
+__all__ = ["Budget", "Plan", "contrasts_of", "edge_outcomes", "plan_tests", "record_of"]
 
 
 _AT_ONCE = 8
@@ -124,14 +124,19 @@ def edge_outcomes(judgements: Iterable[Judgement]) -> dict[Edge, bool]:
     return found
 
 
-def how_reliable(data: StudyData, hypotheses: Sequence[Hypothesis], judgements: Sequence[Judgement]) -> Reliability:
-    """Predict each judged edge from the verdicts about other causes, and hold the predictions against the verdicts."""
+def record_of(
+    data: StudyData,
+    hypotheses: Sequence[Hypothesis],
+    judgements: Sequence[Judgement],
+    *,
+    progress: Progress | None = None,
+) -> TrackRecord:
+    """Hold votes and predictions against the verdicts; see `track_record`."""
     known = edge_outcomes(judgements)
     merged = [h for h in merge_hypotheses(hypotheses).hypotheses if h.edge in known]
     outcomes = [known[h.edge] for h in merged]
-    if len(merged) < FEWEST or len(set(outcomes)) < 2:  # then no number is told, and the quick look is spared
-        return Reliability(len(merged), sum(outcomes))
-    return cross_fitted(merged, outcomes, screen(data, [h.edge for h in merged]))
+    telling = len(merged) >= FEWEST and len(set(outcomes)) == 2  # else no number is told, and the quick look is spared
+    return track_record(merged, outcomes, screen(data, [h.edge for h in merged], progress=progress) if telling else {})
 
 
 def contrasts_of(edge: Edge, data: StudyData) -> int:

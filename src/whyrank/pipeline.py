@@ -22,7 +22,7 @@ from whyrank.errors import InputError, WhyRankWarning
 from whyrank.estimators.estimate import Estimate, Judgement
 from whyrank.estimators.judge import judge
 from whyrank.ledger import Ledger
-from whyrank.order_of_tests import Budget, contrasts_of, plan_tests
+from whyrank.order_of_tests import Budget, contrasts_of, plan_tests, record_of
 from whyrank.ranker import ContextLike, Ranker, read_context
 from whyrank.report import DataSummary, RecommendedItem, ReportContent, SampleRecommendation, write_report
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RunSummary", "plan", "propose", "rank", "report", "run", "settings_hash", "validate"]
 
-ESTIMATOR_VERSION = 4
+ESTIMATOR_VERSION = 5
 """Raised when the judge's numbers change, so that an older ledger's estimates aren't mixed with new ones."""
 
 _BATCH = 8
@@ -325,7 +325,9 @@ def report(
     keys = dict.fromkeys(key for h in hypotheses for key in h.call_keys)
     calls = {key: record for key in keys if (record := ledger.get(key)) is not None}
     runs = ledger.runs()
-    v = data.config.validation
+    v, language = data.config.validation, data.config.study.language
+    with _progress() as progress:
+        kept = record_of(data, hypotheses, judgements, progress=_Bar(progress))
     content = ReportContent(
         study=data.config.study.name,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -339,7 +341,9 @@ def report(
         fingerprint=data.fingerprint,
         fdr=v.fdr,
         smallest_effect=v.smallest_effect,
-        language=data.config.study.language,
+        language=language,
+        record=kept,
+        merged=tuple(t.sentence(language) for t in merge_hypotheses(hypotheses, find_twins(data)).twins),
     )
     return write_report(content, path)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from whyrank.agents.reliability import TrackRecord
 from whyrank.datasets.study_data import Finding, StudyData
 from whyrank.edge import Hypothesis
 from whyrank.estimators.estimate import Judgement
@@ -124,6 +125,8 @@ class ReportContent:
     seed, fingerprint : of the run and of the data.
     fdr, smallest_effect : the settings that the verdicts were reached with.
     language : of the study: "en" or "zh".
+    record : what became of the proposers' claims.
+    merged : sentences about columns that are one thing under two names.
     """
 
     study: str
@@ -139,3 +142,5 @@ class ReportContent:
     fdr: float = 0.05
     smallest_effect: float = 0.0
     language: str = "en"
+    record: TrackRecord | None = None
+    merged: tuple[str, ...] = ()

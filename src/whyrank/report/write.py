@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from whyrank.report.calibration_picture import build_record
 from whyrank.report.causal_map import draw_causal_map
 from whyrank.report.content import ReportContent
 from whyrank.report.numbers import effect_text, number, q_text
@@ -61,6 +62,7 @@ def _render(content: ReportContent) -> str:
         map=drawn,
         found=found(view.rows, outcomes),
         not_causes=not_causes(view.rows),
+        record=build_record(content.record, "zh" if content.language == "zh" else "en"),
         verdicts=VERDICTS,
         marks=MARKS,
         counts=counts,

@@ -66,7 +66,9 @@ def vllm_command(environment: VllmEnvironment, weights: Weights, serving: Servin
         "--enable-prefix-caching", "--generation-config", "vllm", "--seed", "0", "--disable-uvicorn-access-log",
     ]  # fmt: skip
     if environment.device == "cpu":
-        command += ["--enforce-eager", "--kv-cache-memory-bytes", "1G"]
+        # A prompt read in parts gives random numbers of a seeded request back, which on the CPU ends the engine.
+        whole = ["--no-enable-chunked-prefill", "--max-num-batched-tokens", str(max(2 * serving.context, 8192))]
+        command += ["--enforce-eager", "--kv-cache-memory-bytes", "1G", *whole]
     return command
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from whyrank.agents.merge import pool
 from whyrank.edge import Edge, Hypothesis
@@ -133,15 +134,10 @@ class Calibration:
         pooled, y = _observed(hypotheses, outcomes)
         if not pooled:
             return cls.prior()
-        found = minimize(
-            _loss,
-            _MEANS,
-            args=(_terms(pooled, signals), y),
-            jac=True,
-            bounds=_BOUNDS,
-            method="L-BFGS-B",
-            options={"maxiter": 500, "ftol": 1e-14, "gtol": 1e-9},
-        )
+        X = _terms(pooled, signals)
+        options = {"maxiter": 500, "ftol": 1e-14, "gtol": 1e-9}
+        with threadpool_limits(limits=1):  # threads wait for each other longer than so small a sum takes
+            found = minimize(_loss, _MEANS, args=(X, y), jac=True, bounds=_BOUNDS, method="L-BFGS-B", options=options)
         return cls(tuple(float(b) for b in found.x), len(y), int(y.sum()))
 
     def probabilities(

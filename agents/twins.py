@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -109,7 +109,7 @@ def find_twins(data: StudyData, *, embed: Embed | None = None) -> tuple[Twins, .
             rows = frame.iloc[np.sort(drawn)]
         found += _first_only([*_same_numbers(members, rows), *_same_groups(members, rows)], members)
     if embed is not None:
-        found += _same_words(list(data.attributes.values()), embed, {(t.kept, t.other) for t in found})
+        found += _same_words(list(data.attributes.values()), embed, {t.other: t.kept for t in found})
     place = {name: i for i, name in enumerate(data.attributes)}
     return tuple(sorted(found, key=lambda t: (place[t.other], place[t.kept])))
 
@@ -155,7 +155,7 @@ def _first_only(found: Sequence[Twins], members: Sequence[Attribute]) -> list[Tw
     return list(chosen.values())
 
 
-def _same_words(members: Sequence[Attribute], embed: Embed, known: set[tuple[str, str]]) -> Iterator[Twins]:
+def _same_words(members: Sequence[Attribute], embed: Embed, stands_for: Mapping[str, str]) -> Iterator[Twins]:
     chosen = [a for a in members if a.role == "any"]
     if len(chosen) < 2:
         return
@@ -164,6 +164,7 @@ def _same_words(members: Sequence[Attribute], embed: Embed, known: set[tuple[str
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     similar = vectors @ vectors.T
     for i, j in combinations(range(len(chosen)), 2):
-        pair = (chosen[i].name, chosen[j].name)
-        if chosen[i].table == chosen[j].table and similar[i, j] >= ALIKE and pair not in known:
-            yield Twins(*pair, "words", float(min(1.0, similar[i, j])))
+        one, other = chosen[i].name, chosen[j].name
+        same = stands_for.get(one, one) == stands_for.get(other, other)
+        if chosen[i].table == chosen[j].table and similar[i, j] >= ALIKE and not same:
+            yield Twins(one, other, "words", float(min(1.0, similar[i, j])))

@@ -25,6 +25,7 @@ from whyrank.datasets.tiers import outcome_totals
 from whyrank.edge import Edge
 from whyrank.errors import DataError, InputError
 from whyrank.estimators.encode import encode
+from whyrank.estimators.folded import one_thread
 from whyrank.estimators.many import estimate_many
 
 __all__ = ["screen"]
@@ -164,7 +165,7 @@ def _p_values(
     adjust = {cause: [name for name in others if name != cause] for cause in causes}
     clusters = [name for name, codes in look.clusters.items() if len(np.unique(codes)) > 1]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), one_thread():
             warnings.simplefilter("ignore", RuntimeWarning)  # a column that others fix has nothing left: no p-value
             told = estimate_many(
                 table, causes, ["effect"], adjust, clusters=clusters or None, refuters=(), precision="single"

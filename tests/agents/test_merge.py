@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from whyrank.agents.merge import merge_hypotheses, pool
 from whyrank.agents.twins import Twins, find_twins
-from whyrank.datasets.study_data import Attribute, StudyData
+from whyrank.datasets.study_data import Attribute, Kind, StudyData
 from whyrank.edge import Edge, Hypothesis
 from whyrank.errors import InputError
 
@@ -91,10 +91,10 @@ def doubled(shop: Callable[..., StudyData]) -> StudyData:
             "new": (price > 40).astype(float),
         }
     )
-    kinds = {"region": "categorical", "zone": "categorical", "new": "binary"}
+    kinds: dict[str, Kind] = {"region": "categorical", "zone": "categorical", "new": "binary"}
+    columns = [str(c) for c in items]
     attributes = {
-        f"items.{c}": Attribute(f"items.{c}", kinds.get(c, "numeric"), description=f"the {c}")  # type: ignore[arg-type]
-        for c in items
+        f"items.{c}": Attribute(f"items.{c}", kinds.get(c, "numeric"), description=f"the {c}") for c in columns
     }
     return replace(shop(), items=items, attributes=attributes, users=pd.DataFrame(index=range(3)))
 

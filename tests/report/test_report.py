@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from whyrank.agents.reliability import Reliability, TrackRecord, reliability
 from whyrank.report import ReportContent, write_report
+from whyrank.report.calibration_picture import build_record, draw_record
 from whyrank.report.causal_map import MAX_EDGES, draw_causal_map
 from whyrank.report.numbers import effect_text, interval_text
 from whyrank.report.order import by_interest
@@ -196,6 +198,34 @@ def test_numbers_keep_two_digits_of_their_interval() -> None:
 @pytest.mark.parametrize("draws", [[], [1.0] * 3, [float("nan")] * 20, [0.5] * 20])
 def test_a_histogram_of_nothing_is_no_picture(draws: list[float]) -> None:
     assert draw_draws(draws, 0.5, "mean") == ""
+
+
+def test_the_record_of_a_proposer_is_drawn_where_there_is_enough(shop: ReportContent, tmp_path: Path) -> None:
+    kept = reliability([0.1] * 20 + [0.9] * 20, [False] * 18 + [True] * 2 + [True] * 19 + [False])
+    record = TrackRecord(Reliability(5, 2), kept)
+    _, source = written(dataclasses.replace(shop, record=record, merged=("a and b <are> one",)), tmp_path)
+    page = Page(source)
+    assert "40 proposed edges were judged; 21 of them were validated (52%)." in page.text
+    assert "Brier score 0.070, 0.249 for a forecast that always tells the base rate" in page.text
+    assert "(5, 2 of them validated; it takes 12, of both kinds)" in page.text
+    assert page.text.count("n=20") == 2
+    assert "19/20: 90% → 95%" in page.text
+    assert "a and b <are> one" in page.text
+    picture = draw_record(record, "zh")
+    assert "结论太少" in picture
+    heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', picture)]
+    assert len(heights) == 2
+    assert heights[0] > heights[1], "a larger share stands higher"
+
+
+def test_a_record_of_few_verdicts_is_one_sentence_and_of_none_nothing(shop: ReportContent, tmp_path: Path) -> None:
+    for record, sentences in ((None, None), (TrackRecord(Reliability(0, 0), Reliability(0, 0)), None),
+                              (TrackRecord(Reliability(0, 0), Reliability(5, 2)), 2)):  # fmt: skip
+        view = build_record(record, "en")
+        assert (None if view is None else len(view.sentences)) == sentences
+        _, source = written(dataclasses.replace(shop, record=record), tmp_path)
+        assert ("Too few verdicts" in source) == (sentences is not None)
+        assert 'class="kept"' not in source
 
 
 def _chromium() -> str | None:

@@ -74,6 +74,18 @@ def _without_events(world: World) -> World:
     return replace(world, events=world.events.iloc[:0])
 
 
+def judge_edges(rows: int, edges: list[str]) -> list[dict[str, Any]]:
+    """Judge single edges of one shop, each in a process of its own; returns and prints seconds and peak memory."""
+    out = []
+    with tempfile.TemporaryDirectory(prefix="log-") as folder:
+        write_log(Path(folder), rows)
+        for edge in edges:
+            seconds, peak = _command("validate", folder, "--edge", edge)
+            out.append({"rows": rows, "edge": edge, "seconds": seconds, "peak_mib": peak})
+            print(f"    {rows:>12,} rows: {edge} in {seconds:.1f} s, {peak:,.0f} MiB", flush=True)
+    return out
+
+
 def judge_logs(sizes: list[int]) -> list[dict[str, Any]]:
     """Judge shops of so many rows; returns rows, contrasts, seconds and peak memory of each, and prints them."""
     print("the program: every edge of a simulated shop by `whyrank validate`, gates and audit included")
@@ -106,7 +118,14 @@ def _command(*arguments: str) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=int, nargs="+", help="sizes of the logs")
-    print(json.dumps(judge_logs(parser.parse_args().rows)))
+    parser.add_argument(
+        "--edge", action="append", help="judge this edge alone, in a process of its own; may be repeated"
+    )
+    options = parser.parse_args()
+    if options.edge:
+        print(json.dumps([line for rows in options.rows for line in judge_edges(rows, options.edge)]))
+    else:
+        print(json.dumps(judge_logs(options.rows)))
 
 
 if __name__ == "__main__":

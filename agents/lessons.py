@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,18 +69,18 @@ class Agenda:
     lessons: tuple[Lesson, ...] = ()
 
 
-def agenda(lessons: Sequence[Lesson]) -> Agenda:
-    """Read the verdicts: which effects are worth another question, and which question.
+def agenda(lessons: Sequence[Lesson], outcomes: Collection[str]) -> Agenda:
+    """Read the verdicts: which effects on `outcomes` are worth another question, and which question.
 
     Examples
     --------
     >>> price = Lesson(Edge.parse("items.price -> events.click"), "inconclusive", p_value=0.2)
     >>> badge = Lesson(Edge.parse("items.badge -> events.click"), "refuted", collapsed=True)
-    >>> asked = agenda([price, badge])
+    >>> asked = agenda([price, badge], ["events.click"])
     >>> [str(l.edge) for l in asked.modifiers], [str(l.edge) for l in asked.confounders]
     (['items.price -> events.click'], ['items.badge -> events.click'])
     """
-    plain = [x for x in lessons if x.edge.modifier is None and x.edge.effect.startswith("events.")]
+    plain = [x for x in lessons if x.edge.modifier is None and x.edge.effect in outcomes]
     worth = [x for x in plain if not x.thin and (x.varies or x.found or x.verdict == "inconclusive")]
     worth.sort(key=lambda x: (not x.varies, x.found, x.p_value, str(x.edge)))
     gone = sorted((x for x in plain if x.collapsed), key=lambda x: str(x.edge))

@@ -199,7 +199,7 @@ class Loop:
 
     def reflect(self, state: _State) -> dict[str, Any]:
         """Read the verdicts: what do they raise that is worth asking?"""
-        return {"agenda": agenda(state["lessons"])}
+        return {"agenda": agenda(state["lessons"], self.data.outcomes)}
 
     def onward(self, state: _State) -> str:
         """Tell whether there is another round."""

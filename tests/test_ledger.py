@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrank.agents.calls import CallRecord
+from whyrank.agents.rounds import Round
 from whyrank.datasets import load_study
 from whyrank.datasets.world import WorldSpec, simulate, write_world
 from whyrank.edge import Contrast, Edge, Hypothesis
@@ -161,7 +162,8 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("ALTER TABLE hypotheses DROP COLUMN likelihood")
         connection.execute("ALTER TABLE hypotheses DROP COLUMN unmeasured")
-        connection.execute("DELETE FROM migrations WHERE number = 2")
+        connection.execute("DROP TABLE rounds")
+        connection.execute("DELETE FROM migrations WHERE number > 1")
         connection.execute(
             "INSERT INTO hypotheses (edge, source, round, claimed_sign, record, created) "
             "VALUES (?, 'llm', 1, '-', ?, '')",
@@ -171,7 +173,21 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date(path: Path) -> None:
     claim = Hypothesis(Edge("items.brand", "events.click"), source="llm", likelihood=0.5)
     with Ledger.open(path) as ledger:
         ledger.add_hypotheses([claim])
+        ledger.add_round("k", Round(1))
         assert ledger.hypotheses() == [claim, old]
+    with sqlite3.connect(path) as connection, pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute("DELETE FROM rounds")
+    connection.close()
+
+
+def test_finished_rounds_come_back_in_order(path: Path) -> None:
+    first = Round(1, proposed=9, merged=1, kept=8, calls=40, failures={"cut": 2}, notes=("a cycle",))
+    with Ledger.open(path) as ledger:
+        ledger.add_round("k", Round(2, calls=3))
+        ledger.add_round("k", first)
+        ledger.add_round("k", Round(1))
+        ledger.add_round("other", Round(1))
+        assert ledger.rounds("k") == [first, Round(2, calls=3)]
 
 
 def test_a_failed_call_may_be_followed_by_a_success(path: Path) -> None:

@@ -228,7 +228,7 @@ class GraphConfig(_Section):
 
 
 class LlmConfig(_Section):
-    """`[llm]`: which model server is asked."""
+    """`[llm]`: which model server is asked, and how much."""
 
     base_url: Annotated[str, AfterValidator(_check_address)] = "embedded"
     """"embedded", or any OpenAI-compatible address, e.g. a vLLM server"""
@@ -238,6 +238,16 @@ class LlmConfig(_Section):
     """requests in flight at the same time"""
     allow_remote: StrictBool = False
     """an address off this machine is refused unless true"""
+    rounds: Annotated[Whole, Field(ge=1, le=100)] = 2
+    """rounds of proposing and testing at most; each after the first asks what the verdicts raise"""
+    samples: Annotated[Whole, Field(ge=1, le=100)] = 1
+    """votes on each question for each of the two orders of its options"""
+    max_calls: Annotated[Whole, Field(ge=1)] | None = None
+    """nothing more is asked once so many calls were made, in all rounds"""
+    max_edges: Annotated[Whole, Field(ge=1)] | None = None
+    """at most so many of the model's edges are tested, in all rounds, the most promising first"""
+    critic: Literal["auto", "votes", "likelihood", "off"] = "auto"
+    """how claims are examined before tests: as suits the server ("auto"), by "votes" or "likelihood", or "off\""""
 
 
 class ValidationConfig(_Section):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whyrank.agents.merge import merge_hypotheses
-from whyrank.agents.propose import Proposal, propose_llm
+from whyrank.agents.rounds import LoopResult, Round
 from whyrank.agents.sources import propose_exhaustive, read_hypotheses
 from whyrank.agents.twins import find_twins
 from whyrank.datasets.study_data import StudyData
@@ -21,6 +21,7 @@ from whyrank.edge import Edge, Hypothesis
 from whyrank.errors import InputError, WhyRankWarning
 from whyrank.estimators.estimate import Estimate, Judgement
 from whyrank.estimators.judge import judge
+from whyrank.hypothesis_rounds import LedgerMemory, run_rounds
 from whyrank.ledger import Ledger
 from whyrank.order_of_tests import Budget, contrasts_of, plan_tests, record_of
 from whyrank.ranker import ContextLike, Ranker, read_context
@@ -47,6 +48,7 @@ class RunSummary:
     ----------
     hypotheses, estimated, judged : edges proposed, contrasts estimated now, verdicts reached.
     calls, cached : model calls sent, and calls answered from the ledger.
+    rounds : what each round of the language model came to, earlier runs' included.
     verdicts : number of each verdict.
     report : where the report lies.
     """
@@ -58,6 +60,17 @@ class RunSummary:
     cached: int = 0
     verdicts: dict[str, int] = field(default_factory=dict)
     report: Path | None = None
+    rounds: tuple[Round, ...] = ()
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """What is proposed by now, with calls sent, calls the ledger answered, and the model's rounds."""
+
+    hypotheses: list[Hypothesis]
+    calls: int = 0
+    cached: int = 0
+    rounds: tuple[Round, ...] = ()
 
 
 def run(
@@ -68,16 +81,26 @@ def run(
     *,
     context: ContextLike | None = None,
     budget: Budget | None = None,
+    rounds: int | None = None,
 ) -> RunSummary:
     """Do the whole job; what an earlier run finished is read from the ledger instead of done again.
 
-    The report's sample recommendation is ranked in `context`; `budget` is that of `validate`.
+    The report's sample recommendation is ranked in `context`; `budget` is that of `validate`; `rounds` is the number of
+    the language model's rounds, the study's own by default.
     """
     context = read_context(data, context)  # a mistake is told before anything is estimated
     run_id = ledger.start_run(f"run --source {','.join(sources)}", settings(data))
     try:
-        hypotheses, usage = propose(data, ledger, sources)
-        estimated, judgements = validate(data, ledger, budget=budget, run_id=run_id)
+        counted = 0
+
+        def test() -> list[Judgement]:
+            nonlocal counted
+            count, reached = validate(data, ledger, budget=budget, run_id=run_id)
+            counted += count
+            return reached
+
+        proposed = propose(data, ledger, sources, test=test, rounds=rounds)
+        judgements = test()
         path = report(data, ledger, judgements, workdir / "report.html", context=context)
     except BaseException:
         ledger.finish_run(run_id, "failed")
@@ -86,11 +109,33 @@ def run(
     counts: dict[str, int] = {}
     for judgement in judgements:
         counts[judgement.verdict] = counts.get(judgement.verdict, 0) + 1
-    return RunSummary(len(hypotheses), estimated, len(judgements), usage[0], usage[1], counts, path)
+    return RunSummary(
+        len(proposed.hypotheses),
+        counted,
+        len(judgements),
+        proposed.calls,
+        proposed.cached,
+        counts,
+        path,
+        proposed.rounds,
+    )
 
 
-def propose(data: StudyData, ledger: Ledger, sources: Sequence[str]) -> tuple[list[Hypothesis], tuple[int, int]]:
-    """Collect hypotheses from each source once; returns all known ones, and (calls sent, calls the ledger answered).
+def propose(
+    data: StudyData,
+    ledger: Ledger,
+    sources: Sequence[str],
+    *,
+    test: Callable[[], Sequence[Judgement]] | None = None,
+    rounds: int | None = None,
+) -> Proposed:
+    """Collect hypotheses from each source once, the language model's last.
+
+    Parameters
+    ----------
+    sources : "llm", "exhaustive", or paths of `.jsonl` files.
+    test : tests what is proposed by now; the model reads the verdicts and proposes again. None: it proposes once.
+    rounds : of the model, at most; the study's own number by default.
 
     Raises
     ------
@@ -98,22 +143,17 @@ def propose(data: StudyData, ledger: Ledger, sources: Sequence[str]) -> tuple[li
         If a source is unknown, or a file of hypotheses can't be used.
     """
     ledger.add_fingerprint(data)
-    sent = cached = 0
-    for source in sources:
+    asked = LoopResult()
+    for source in sorted(sources, key=lambda name: name == "llm"):
         if source == "exhaustive":
             ledger.add_hypotheses(propose_exhaustive(data))
         elif source == "llm":
-            key = _hash({"data": data.fingerprint, "llm": data.config.llm.model_dump(mode="json")})
-            if not ledger.stage_done("propose llm", key):
-                proposal = _ask_model(data, ledger)
-                ledger.add_hypotheses(proposal.hypotheses)
-                ledger.mark_stage("propose llm", key)
-                sent, cached = sent + proposal.usage.calls, cached + proposal.usage.cached
+            asked = _ask_model(data, ledger, test, rounds)
         elif source.endswith(".jsonl"):
             ledger.add_hypotheses(read_hypotheses(source, data))
         else:
             raise InputError(f"source {source!r} is not 'llm', 'exhaustive' or the path of a .jsonl file")
-    return usable_hypotheses(data, ledger), (sent, cached)
+    return Proposed(usable_hypotheses(data, ledger), asked.calls, asked.cached, asked.rounds)
 
 
 def usable_hypotheses(data: StudyData, ledger: Ledger) -> list[Hypothesis]:
@@ -366,15 +406,15 @@ def settings_hash(data: StudyData) -> str:
     return _hash(settings(data))
 
 
-def _ask_model(data: StudyData, ledger: Ledger) -> Proposal:
-    from whyrank.agents.connect import open_client
-
-    study = data.config.study
-    with (
-        open_client(data.config.llm, store=ledger, seed=study.seed, language=study.language) as client,
-        _progress() as progress,
-    ):
-        return propose_llm(data, client, seed=study.seed, progress=_Bar(progress))
+def _ask_model(
+    data: StudyData, ledger: Ledger, test: Callable[[], Sequence[Judgement]] | None, rounds: int | None
+) -> LoopResult:
+    llm, study = data.config.llm, data.config.study
+    parts = llm.model_dump(mode="json", include={"base_url", "model", "samples", "critic"})
+    key = _hash({"data": data.fingerprint, "llm": parts, "seed": study.seed, "language": study.language})
+    memory = LedgerMemory(ledger, key, lambda: usable_hypotheses(data, ledger))
+    with _progress() as progress:
+        return run_rounds(data, memory, validate=test, rounds=rounds, progress=_Bar(progress))
 
 
 class _Bar:

@@ -105,6 +105,7 @@ class Study:
         context: ContextLike | None = None,
         budget_edges: int | None = None,
         budget_minutes: float | None = None,
+        rounds: int | None = None,
     ) -> RunSummary:
         """Propose, validate, rank and report; resumes where it was stopped.
 
@@ -113,17 +114,26 @@ class Study:
         sources : "llm", "exhaustive", or paths of `.jsonl` files.
         context : what the report's sample recommendation is ranked in; see `Ranker.recommend`.
         budget_edges, budget_minutes : as in `validate`.
+        rounds : of the language model, at most: after each it reads the verdicts and proposes again. The study's own
+            number by default.
         """
         from whyrank import pipeline
 
+        if rounds is not None and rounds < 1:
+            raise InputError(f"{rounds!r} rounds propose nothing: expected 1 or more")
         budget = _budget(budget_edges, budget_minutes)
-        return pipeline.run(self.data, self.ledger, self.workdir, sources, context=context, budget=budget)
+        return pipeline.run(
+            self.data, self.ledger, self.workdir, sources, context=context, budget=budget, rounds=rounds
+        )
 
     def propose(self, sources: Sequence[str] = ("llm",)) -> list[Hypothesis]:
-        """Collect hypotheses, and return all that are known; see `run` for `sources`."""
+        """Collect hypotheses, and return all that are known; see `run` for `sources`.
+
+        Nothing is tested, so that the language model proposes once.
+        """
         from whyrank import pipeline
 
-        return pipeline.propose(self.data, self.ledger, sources)[0]
+        return pipeline.propose(self.data, self.ledger, sources).hypotheses
 
     def validate(
         self,

@@ -46,7 +46,7 @@ class Server:
 
     def stop(self, how: signal.Signals) -> None:
         self.process.send_signal(how)
-        self.process.wait(60)
+        self.process.communicate(timeout=60)
 
 
 def free_port() -> int:
@@ -180,7 +180,7 @@ def test_many_at_a_time_are_faster_than_one_by_one(server: Server) -> None:
 
 def test_a_killed_client_asks_only_what_is_missing(server: Server, tmp_path: Path) -> None:
     study_against(tmp_path / "killed", server.address)
-    kill_once_it_asks(tmp_path / "killed", 3, lambda process: process.kill()).wait()
+    kill_once_it_asks(tmp_path / "killed", 3, lambda process: process.kill()).communicate()
     kept = calls(tmp_path / "killed")
     with whyrank.open(tmp_path / "killed") as study:
         assert study.propose(sources=("llm",))
@@ -203,7 +203,7 @@ def test_a_killed_server_loses_nothing_that_was_answered(tmp_path: Path) -> None
 
     asking = kill_once_it_asks(study, 3, kill)
     _, said = asking.communicate(timeout=300)
-    first.process.wait()
+    first.process.communicate()
     assert asking.returncode == 1
     assert b"Traceback" not in said
     deadline = time.monotonic() + 30

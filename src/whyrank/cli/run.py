@@ -29,6 +29,7 @@ _ROWS = 40
 @source_option
 @click.option("--user", metavar="ID", help="Show what this user would be recommended. [default: the first user]")
 @click.option("--outcome", metavar="NAME", help="Rank for this outcome. [default: the study's first]")
+@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of the language model. [default: the study's, 2]")
 @budget_options
 @context_options
 def run(
@@ -37,6 +38,7 @@ def run(
     sources: str,
     user: str | None,
     outcome: str | None,
+    rounds: int | None,
     budget_edges: int | None,
     budget_minutes: float | None,
     context: tuple[str, ...],
@@ -53,8 +55,12 @@ def run(
     if user is not None and user not in opened.data.user_index:
         raise NameNotFound(f"no user {user!r} in this study")
     given = read_context_options(opened, context, context_file)
+    from whyrank.hypothesis_rounds import told
+
     started = time.monotonic()
-    summary = opened.run(sources=chosen, context=given, budget_edges=budget_edges, budget_minutes=budget_minutes)
+    summary = opened.run(
+        sources=chosen, context=given, budget_edges=budget_edges, budget_minutes=budget_minutes, rounds=rounds
+    )
     seconds = time.monotonic() - started
     _show_verdicts(opened, study)
     _show_items(opened, user, outcome, given)
@@ -62,6 +68,8 @@ def run(
         f"{summary.hypotheses} hypotheses, {summary.estimated} contrasts estimated now, "
         f"{summary.calls} model calls sent and {summary.cached} answered from the ledger, {seconds:.1f} s"
     )
+    for line in told(summary.rounds):
+        click.echo(plain(line))
     click.echo(f"report: {summary.report}")
 
 

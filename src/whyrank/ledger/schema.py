@@ -37,6 +37,7 @@ __all__ = [
     "migrate",
     "migrations",
     "now",
+    "rounds",
     "run_ends",
     "runs",
     "stages",
@@ -108,6 +109,18 @@ stages = Table(
     METADATA,
     Column("name", String, primary_key=True),
     Column("key", String, primary_key=True),
+    Column("finished", String, nullable=False),
+)
+
+rounds = Table(
+    "rounds",
+    METADATA,
+    Column("key", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("proposed", Integer, nullable=False),
+    Column("kept", Integer, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("record", Text, nullable=False),
     Column("finished", String, nullable=False),
 )
 
@@ -194,15 +207,19 @@ def now() -> str:
 def _first(connection: Connection) -> None:
     """Create every table; where the database can, forbid changing or deleting what is written."""
     METADATA.create_all(connection)
+    for table in _APPEND_ONLY:
+        _forbid_changes(connection, table)
+
+
+def _forbid_changes(connection: Connection, table: str) -> None:
     if connection.dialect.name == "sqlite":
-        for table in _APPEND_ONLY:
-            for action in ("UPDATE", "DELETE"):
-                connection.execute(
-                    text(
-                        f"CREATE TRIGGER {table}_no_{action.lower()} BEFORE {action} ON {table} "
-                        f"BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
-                    )
+        for action in ("UPDATE", "DELETE"):
+            connection.execute(
+                text(
+                    f"CREATE TRIGGER IF NOT EXISTS {table}_no_{action.lower()} BEFORE {action} ON {table} "
+                    f"BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
                 )
+            )
 
 
 def _second(connection: Connection) -> None:
@@ -213,9 +230,16 @@ def _second(connection: Connection) -> None:
             connection.execute(text(f"ALTER TABLE hypotheses ADD COLUMN {name} {kind}"))
 
 
+def _third(connection: Connection) -> None:
+    """Add the table of finished rounds, unless the ledger is new and has it already."""
+    rounds.create(connection, checkfirst=True)
+    _forbid_changes(connection, rounds.name)
+
+
 MIGRATIONS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
     ("first tables", _first),
     ("likelihood and unmeasured causes of hypotheses", _second),
+    ("rounds of the hypothesis loop", _third),
 )
 """Steps in order; step i brings a ledger from number i to i + 1. A released step is never edited."""
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 from sqlalchemy import Engine, Row, select
 
 from whyrank.agents.calls import CallRecord
+from whyrank.agents.rounds import Round
 from whyrank.datasets.study_data import StudyData
 from whyrank.edge import Hypothesis
 from whyrank.errors import LedgerError
@@ -225,6 +226,26 @@ class Ledger:
         with writing(self._engine, self._where) as connection:
             row = {"name": name, "key": key, "finished": schema.now()}
             connection.execute(insert_new(connection, schema.stages, row))
+
+    def add_round(self, key: str, round: Round) -> None:
+        """Keep what a finished round of the loop came to; `key` is a hash of what the loop depends on."""
+        row = {
+            "key": key,
+            "number": round.number,
+            "proposed": round.proposed,
+            "kept": round.kept,
+            "calls": round.calls,
+            "record": encode(round),
+            "finished": schema.now(),
+        }
+        with writing(self._engine, self._where) as connection:
+            connection.execute(insert_new(connection, schema.rounds, row))
+
+    def rounds(self, key: str) -> list[Round]:
+        """Return the finished rounds of the loop under a key, the first one first."""
+        r = schema.rounds.c
+        query = select(r.record).where(r.key == key).order_by(r.number)
+        return [decode(Round, row.record) for row in self._rows(query)]
 
     # data
 

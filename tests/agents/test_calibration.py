@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,14 @@ def test_without_verdicts_the_order_is_the_prior() -> None:
     found, signals = claims(30, 1)
     assert Calibration.fit(found, [None] * 30, signals) == Calibration.prior()
     assert Calibration.prior().weights() == {name: prior.mean for name, prior in PRIOR.items()}
+
+
+def test_the_page_tells_the_prior() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "proposer-order.md").read_text("utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    assert [(r[0].strip("|` "), float(r[1]), float(r[2]), "never below 0" in r[3]) for r in rows] == [
+        (name, prior.mean, prior.spread, prior.positive) for name, prior in PRIOR.items()
+    ]
 
 
 def test_one_verdict_moves_it_a_little_and_many_move_it_to_the_truth() -> None:

@@ -18,7 +18,7 @@ from whyrank.agents.sequence_scores import ScoringBackend
 from whyrank.datasets.study_data import StudyData
 from whyrank.datasets.tiers import allowed
 from whyrank.edge import Edge, Hypothesis
-from whyrank.errors import InputError
+from whyrank.errors import InputError, ServerError
 from whyrank.prompts import Language
 
 __all__ = ["Abilities", "CriticStrategy", "Criticism", "choose_strategy", "criticise", "phrase"]
@@ -193,7 +193,10 @@ def _tells(client: Client) -> bool:
     backend = client.backend
     if not isinstance(backend, ScoringBackend):
         return False
-    found, _ = plausibility(client, [EVIDENT["en"][0]])
+    try:
+        found, _ = plausibility(client, [EVIDENT["en"][0]])
+    except ServerError:  # no such path there; a server that is gone will be missed at the next question
+        return False
     return found[0].answered
 
 

@@ -180,6 +180,7 @@ class Loop:
             calls=asker.usage.calls + asker.usage.cached,
             failures=dict(asker.usage.failures or {}),
             notes=(*under_way.notes, *criticised.notes),
+            passed_over=tuple(sorted({str(h.edge) for h in criticised.hypotheses} - {str(h.edge) for h in kept})),
         )
         self.memory.keep(done, kept)
         return {

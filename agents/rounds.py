@@ -44,6 +44,8 @@ class Round:
     questions, unanswered, calls : asked, given up, and calls made (sent, or answered by the store).
     failures : unusable calls by kind.
     notes : sentences for the user, such as cycles that were broken.
+    passed_over : the edges that were left out. They were chosen against with a look at the data, so that the
+        verdicts count them as tests that found nothing.
     """
 
     number: int
@@ -57,6 +59,7 @@ class Round:
     calls: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

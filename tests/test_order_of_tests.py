@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import whyrank
+from whyrank import pipeline
+from whyrank.agents.rounds import Round
 from whyrank.agents.sources import propose_exhaustive
 from whyrank.cli import main
 from whyrank.datasets import load_study
@@ -23,7 +25,8 @@ from whyrank.datasets.world import small_world, write_world
 from whyrank.edge import Edge, Hypothesis
 from whyrank.errors import InputError, WhyRankWarning
 from whyrank.estimators.multiplicity import edge_q_values, q_values
-from whyrank.order_of_tests import Budget, contrasts_of, plan_tests
+from whyrank.ledger import Ledger
+from whyrank.order_of_tests import Budget, Spending, contrasts_of, plan_tests
 from whyrank.pipeline import plan, validate
 from whyrank.screen import screen
 
@@ -108,11 +111,16 @@ def test_nothing_is_found_under_a_budget_that_testing_everything_would_not_find(
 
 def test_a_budget_of_edges_and_one_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     edges = [Edge(f"items.c{i}", "events.click") for i in range(20)]
-    assert [len(b) for b in Budget().batches(edges)] == [20]
-    assert [len(b) for b in Budget(edges=3).batches(edges)] == [3]
-    clock = iter([0.0, 5.0, 11.0])
+    assert [len(b) for b in Spending(Budget()).batches(edges)] == [20]
+    three = Spending(Budget(edges=3))
+    assert [len(b) for b in three.batches(edges[:2])] == [2]
+    assert [list(b) for b in three.batches(edges[2:])] == [edges[2:3]], "what one round has spent the next has not"
+    assert list(three.batches(edges)) == []
+    clock = iter([0.0, 5.0, 11.0, 12.0])
     monkeypatch.setattr("whyrank.order_of_tests.time.monotonic", lambda: next(clock))
-    assert [list(b) for b in Budget(seconds=10).batches(edges)] == [edges[:8], edges[8:16]]
+    ten = Spending(Budget(seconds=10))
+    assert [list(b) for b in ten.batches(edges)] == [edges[:8], edges[8:16]]
+    assert list(ten.batches(edges[16:])) == []
     with pytest.raises(InputError, match="a budget of 0 edges"):
         Budget(edges=0)
     with pytest.raises(InputError, match="a budget of -1 seconds"):
@@ -142,6 +150,17 @@ def test_what_was_passed_over_counts_now_and_later(spent: Callable[[], whyrank.S
         best = few["p_value"].astype(float).min()
         assert few["q_value"].astype(float).min() == pytest.approx(best * tests / (few["p_value"] <= best).sum())
         assert (named["q_value"].loc[few.index] <= few["q_value"] + 1e-12).all()
+
+
+def test_what_a_round_of_the_model_left_out_counts_too(data: StudyData, tmp_path: Path) -> None:
+    def q(name: str, left_out: tuple[str, ...]) -> float:
+        with Ledger.open(tmp_path / f"{name}.sqlite") as ledger:
+            ledger.add_hypotheses([Hypothesis(Edge("items.price", "events.purchase"), source="llm")])
+            ledger.add_round(pipeline._rounds_key(data), Round(1, passed_over=left_out))
+            _, (judgement,) = validate(data, ledger)
+            return judgement.q_value
+
+    assert q("some", ("items.brand -> events.purchase",)) == pytest.approx(3 * q("none", ()))
 
 
 def test_the_commands_say_it(spent: Callable[[], whyrank.Study], folder: Path) -> None:

@@ -18,7 +18,7 @@ from whyrank.errors import InputError
 from whyrank.estimators.estimate import Judgement
 from whyrank.screen import screen
 
-__all__ = ["Budget", "Plan", "contrasts_of", "edge_outcomes", "plan_tests", "record_of"]
+__all__ = ["Budget", "Plan", "Spending", "contrasts_of", "edge_outcomes", "plan_tests", "record_of"]
 
 
 _AT_ONCE = 8
@@ -45,17 +45,34 @@ class Budget:
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
             raise InputError(f"a budget of {self.seconds!r} seconds: expected a positive number")
 
+
+@dataclass
+class Spending:
+    """A budget, and what was spent of it so far: several calls may share one.
+
+    Attributes
+    ----------
+    budget : what may be spent.
+    edges : edges handed out so far.
+    started : when the first edge was asked for; None before that.
+    """
+
+    budget: Budget
+    edges: int = 0
+    started: float | None = None
+
     def batches(self, edges: Sequence[Edge]) -> Iterator[Sequence[Edge]]:
         """Yield the edges to estimate, most promising first, until the budget is spent."""
-        allowed = edges[: self.edges]
-        if self.seconds is None:
-            yield allowed
-            return
-        started = time.monotonic()
-        for first in range(0, len(allowed), _AT_ONCE):
-            if first and time.monotonic() - started >= self.seconds:
+        self.started = time.monotonic() if self.started is None else self.started
+        most, seconds = self.budget.edges, self.budget.seconds
+        allowed = edges if most is None else edges[: max(0, most - self.edges)]
+        size = len(allowed) if seconds is None else _AT_ONCE
+        for first in range(0, len(allowed), max(1, size)):
+            if seconds is not None and self.edges and time.monotonic() - self.started >= seconds:
                 return
-            yield allowed[first : first + _AT_ONCE]
+            batch = allowed[first : first + size]
+            self.edges += len(batch)
+            yield batch
 
 
 @dataclass(frozen=True)

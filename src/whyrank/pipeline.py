@@ -23,7 +23,7 @@ from whyrank.estimators.estimate import Estimate, Judgement
 from whyrank.estimators.judge import judge
 from whyrank.hypothesis_rounds import LedgerMemory, run_rounds
 from whyrank.ledger import Ledger
-from whyrank.order_of_tests import Budget, contrasts_of, plan_tests, record_of
+from whyrank.order_of_tests import Budget, Spending, contrasts_of, plan_tests, record_of
 from whyrank.ranker import ContextLike, Ranker, read_context
 from whyrank.report import DataSummary, RecommendedItem, ReportContent, SampleRecommendation, write_report
 
@@ -92,10 +92,11 @@ def run(
     run_id = ledger.start_run(f"run --source {','.join(sources)}", settings(data))
     try:
         counted = 0
+        spending = None if budget is None else Spending(budget)
 
         def test() -> list[Judgement]:
             nonlocal counted
-            count, reached = validate(data, ledger, budget=budget, run_id=run_id)
+            count, reached = validate(data, ledger, budget=spending, run_id=run_id)
             counted += count
             return reached
 
@@ -179,7 +180,7 @@ def validate(
     ledger: Ledger,
     *,
     edges: Sequence[Edge] | None = None,
-    budget: Budget | None = None,
+    budget: Budget | Spending | None = None,
     run_id: str = "",
 ) -> tuple[int, list[Judgement]]:
     """Estimate what is proposed and not yet estimated, then reach the verdicts over everything tested so far.
@@ -188,7 +189,8 @@ def validate(
     ----------
     edges : only these are estimated now; one that nobody proposed counts as proposed by the caller.
     budget : what may be spent on edges that weren't named: the most promising are estimated first, and those passed
-        over count as tests that found nothing, in these verdicts and in later ones.
+        over count as tests that found nothing, in these verdicts and in later ones. A `Spending` goes on from what it
+        has spent before.
     run_id : the run that the verdicts belong to.
 
     Returns
@@ -227,16 +229,17 @@ def validate(
             before = _judged_before(data, ledger, settings_key)
             ranked = plan_tests(data, merged.hypotheses, before, progress=_Bar(progress))
             todo = [edge for edge in ranked.edges if edge not in done]
-            batches = budget.batches(todo)
-            if budget.edges is None or budget.edges < len(todo):
+            batches = (Spending(budget) if isinstance(budget, Budget) else budget).batches(todo)
+            if todo:  # whatever is left out from now on, by a kill too, was left out after a look at the data
                 ledger.mark_stage("passed over", passed_over)
         count = _estimate(data, ledger, settings_key, batches, instruments, progress)
     tested = {h.edge for h in known}
     estimates = [e for e in _estimates(data, ledger, settings_key, instruments) if e.contrast.edge in tested]
-    untested: dict[Edge, int] = {}
+    left = {Edge.parse(text) for kept in ledger.rounds(_rounds_key(data)) for text in kept.passed_over}
     if ledger.stage_done("passed over", passed_over):
-        left = set(proposed_edges) - {e.contrast.edge for e in estimates}
-        untested = {edge: contrasts_of(edge, data) for edge in sorted(left, key=str)}
+        left |= set(proposed_edges)
+    left -= {e.contrast.edge for e in estimates}
+    untested = {edge: contrasts_of(edge, data) for edge in sorted(left, key=str)}
     v = data.config.validation
     language = data.config.study.language
     judgements = judge(
@@ -409,12 +412,16 @@ def settings_hash(data: StudyData) -> str:
 def _ask_model(
     data: StudyData, ledger: Ledger, test: Callable[[], Sequence[Judgement]] | None, rounds: int | None
 ) -> LoopResult:
-    llm, study = data.config.llm, data.config.study
-    parts = llm.model_dump(mode="json", include={"base_url", "model", "samples", "critic"})
-    key = _hash({"data": data.fingerprint, "llm": parts, "seed": study.seed, "language": study.language})
-    memory = LedgerMemory(ledger, key, lambda: usable_hypotheses(data, ledger))
+    memory = LedgerMemory(ledger, _rounds_key(data), lambda: usable_hypotheses(data, ledger))
     with _progress() as progress:
         return run_rounds(data, memory, validate=test, rounds=rounds, progress=_Bar(progress))
+
+
+def _rounds_key(data: StudyData) -> str:
+    """Return the key under which the model's rounds are kept: a hash of what they depend on."""
+    llm, study = data.config.llm, data.config.study
+    parts = llm.model_dump(mode="json", include={"base_url", "model", "samples", "critic"})
+    return _hash({"data": data.fingerprint, "llm": parts, "seed": study.seed, "language": study.language})
 
 
 class _Bar:

@@ -54,6 +54,7 @@ def run_rounds(
     *,
     validate: Callable[[], Sequence[Judgement]] | None,
     rounds: int | None = None,
+    client: Client | None = None,
     progress: Progress | None = None,
 ) -> LoopResult:
     """Have the study's model propose, in as many rounds as the study says; what is finished isn't asked again.
@@ -64,6 +65,7 @@ def run_rounds(
     memory : where rounds are kept.
     validate : tests everything that is proposed by now, and returns the verdicts; None for a single round.
     rounds : instead of the study's own number.
+    client : instead of one for the study's server.
     progress : called with what is being asked and how much of it is done.
 
     Raises
@@ -83,7 +85,7 @@ def run_rounds(
         return lessons_of(validate() if validate is not None else ())
 
     with ExitStack() as stack:
-        opened: list[Client] = []
+        opened: list[Client] = [] if client is None else [client]
 
         def connect() -> Client:
             from whyrank.agents.connect import open_client

@@ -31,7 +31,18 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.progress import Progress
 
-__all__ = ["RunSummary", "plan", "propose", "rank", "report", "run", "settings_hash", "validate"]
+__all__ = [
+    "Proposed",
+    "RunSummary",
+    "memory_of",
+    "plan",
+    "propose",
+    "rank",
+    "report",
+    "run",
+    "settings_hash",
+    "validate",
+]
 
 ESTIMATOR_VERSION = 5
 """Raised when the judge's numbers change, so that an older ledger's estimates aren't mixed with new ones."""
@@ -412,9 +423,13 @@ def settings_hash(data: StudyData) -> str:
 def _ask_model(
     data: StudyData, ledger: Ledger, test: Callable[[], Sequence[Judgement]] | None, rounds: int | None
 ) -> LoopResult:
-    memory = LedgerMemory(ledger, _rounds_key(data), lambda: usable_hypotheses(data, ledger))
     with _progress() as progress:
-        return run_rounds(data, memory, validate=test, rounds=rounds, progress=_Bar(progress))
+        return run_rounds(data, memory_of(data, ledger), validate=test, rounds=rounds, progress=_Bar(progress))
+
+
+def memory_of(data: StudyData, ledger: Ledger) -> LedgerMemory:
+    """Return where the rounds of this study's model are kept, as data and settings are now."""
+    return LedgerMemory(ledger, _rounds_key(data), lambda: usable_hypotheses(data, ledger))
 
 
 def _rounds_key(data: StudyData) -> str:

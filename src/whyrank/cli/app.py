@@ -21,6 +21,7 @@ from whyrank.cli.example import example
 from whyrank.cli.explain import explain
 from whyrank.cli.init import init
 from whyrank.cli.llm import llm
+from whyrank.cli.llm_files import export_questions, import_replies
 from whyrank.cli.propose import propose
 from whyrank.cli.recommend import recommend
 from whyrank.cli.report import report
@@ -155,3 +156,6 @@ for _command in (
     example,
 ):
     main.add_command(_command)
+
+for _command in (export_questions, import_replies):
+    llm.add_command(_command)

@@ -251,6 +251,9 @@ def validate(
         left |= set(proposed_edges)
     left -= {e.contrast.edge for e in estimates}
     untested = {edge: contrasts_of(edge, data) for edge in sorted(left, key=str)}
+    if untested:
+        said = f"a budget left {len(untested)} proposed edges untested; they count as tests that found nothing"
+        warnings.warn(said, WhyRankWarning, stacklevel=2)
     v = data.config.validation
     language = data.config.study.language
     judgements = judge(

@@ -25,6 +25,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "x": "predicted",
         "y": "validated",
         "few": "too few verdicts",
+        "none": "no votes were cast",
         "label": "Predicted and validated shares of edges, for votes and for calibrated predictions",
         "told": "{verdicts} proposed edges were judged; {validated} of them were validated ({share:.0%}).",
         "few votes": "Too few verdicts on edges that a model voted on to tell how its votes keep ({verdicts}, "
@@ -47,6 +48,7 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "x": "预测",
         "y": "通过验证",
         "few": "结论太少",
+        "none": "没有投票",
         "label": "边的预测比例与通过验证的比例:投票与校准后的预测",
         "told": "共判定了 {verdicts} 条提出的边,其中 {validated} 条通过验证({share:.0%})。",
         "few votes": "模型投过票的边中得到结论的太少,无法说明其投票是否可靠({verdicts} 条,{validated} 条通过验证;"
@@ -133,7 +135,8 @@ def _panel(left: float, right: float, words: Mapping[str, str], head: str, found
     parts.append(tag("text", words["x"], x=(left + right) / 2, y=_BOTTOM + 38, text_anchor="middle", class_="tick"))
     parts.append(tag("text", words["y"], x=left - 8, y=_TOP - 12, text_anchor="middle", class_="tick"))
     if not found.enough:
-        middle = tag("text", words["few"], x=(left + right) / 2, y=_y(0.5) - 6, text_anchor="middle", class_="tick")
+        why = words["few" if found.verdicts else "none"]
+        middle = tag("text", why, x=(left + right) / 2, y=_y(0.5) - 6, text_anchor="middle", class_="tick")
         return [*parts, middle]
     base = _y(found.validated / found.verdicts)
     parts.append(tag("path", d=f"M{left:.0f} {base:.1f}H{right:.0f}", class_="base"))

@@ -12,6 +12,8 @@ from whyrank.agents.propose import Proposal, propose_llm
 from whyrank.agents.scripted import ScriptedModel, Sent
 from whyrank.agents.serving import embedded_server, serve_forever
 from whyrank.agents.sources import propose_exhaustive, read_hypotheses, write_hypotheses
+from whyrank.agents.speed import Speed, measure_speed
+from whyrank.agents.vllm_engine import serve_vllm_forever, vllm_server
 
 __all__ = [
     "Answered",
@@ -30,9 +32,11 @@ __all__ = [
     "Reply",
     "ScriptedModel",
     "Sent",
+    "Speed",
     "Usage",
     "check_address",
     "embedded_server",
+    "measure_speed",
     "open_backend",
     "open_client",
     "probe",
@@ -40,5 +44,7 @@ __all__ = [
     "propose_llm",
     "read_hypotheses",
     "serve_forever",
+    "serve_vllm_forever",
+    "vllm_server",
     "write_hypotheses",
 ]

@@ -14,7 +14,6 @@ from whyrank.agents.backend import CallFailed, OpenAIBackend, Reply
 from whyrank.agents.client import Client, Question
 from whyrank.agents.connect import open_client
 from whyrank.agents.endpoint import Endpoint, check_address
-from whyrank.agents.probe import probe
 from whyrank.agents.schemas import answer_model, json_schema
 from whyrank.config import LlmConfig
 from whyrank.errors import InputError, RemoteRefused, ServerError
@@ -217,15 +216,3 @@ def test_concurrency_is_bounded_and_odd_replies_are_survived(serve: Serve, compl
         replies = Client(backend).ask_all(questions)
     assert all(reply.answer is not None for reply in replies)
     assert len(server.requests) == 24
-
-
-def test_a_probe_finds_a_server_that_ignores_the_schema(
-    serve: Serve, say: Callable[..., Any], completed: Callable[..., Any]
-) -> None:
-    server = serve(lambda n, body: completed("We sell mugs.") if "messages" in body else say(404, {"error": {}}))
-    with closing(OpenAIBackend(Endpoint(server.url), retries=0)) as backend:
-        found = probe(backend)
-    assert (found.chat, found.schema, found.logprobs, found.embeddings) == (True, False, False, False)
-    assert set(found.missing) == {"schema", "logprobs", "embeddings"}
-    assert "We sell mugs" in found.details["schema"]
-    assert found.models == ("fake",)

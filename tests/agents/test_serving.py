@@ -70,9 +70,10 @@ def test_the_embedded_server_is_private_and_enforces_schemas() -> None:
             text=True,
             check=True,
         )
-    assert (found.chat, found.schema, found.logprobs) == (True, True, True)
-    assert found.tokens_per_second is not None
-    assert found.tokens_per_second > 0
+    assert (found.chat, found.schema, found.logprobs, found.likelihood) == (True, True, True, True)
+    assert not found.embeddings
+    assert found.speed is not None
+    assert found.speed.alone > 0
     assert without_key.stdout.strip() == "401"
 
 

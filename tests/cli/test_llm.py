@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,22 +57,35 @@ def serving(content: str) -> Iterator[tuple[str, list[dict[str, object]]]]:
 
 
 def test_check_tells_a_server_that_keeps_to_schemas(whyrank_cli: Callable[..., Result]) -> None:
-    with serving('{"answer": "violet"}') as (address, asked):
-        result = whyrank_cli("llm", "check", "--base-url", address)
+    with serving('{"word": "zq-1"}') as (address, asked):
+        result = whyrank_cli("llm", "check", "--base-url", address, "--no-speed")
     assert result.exit_code == 0, result.stderr
-    assert f"server  {address}/v1\nmodel   tiny\nanswer  7 tokens in " in result.stdout
-    assert result.stdout.endswith("schema  kept\n")
-    (request,) = asked
-    assert "violet" in json.dumps(request["response_format"])
-    assert "violet" not in json.dumps(request["messages"]), "the answer must come from the schema"
+    assert f"server  {address}/v1\nmodel   tiny\n" in result.stdout
+    assert re.search(r"^ *schema +yes *$", result.stdout, re.MULTILINE)
+    assert re.search(r"^ *likelihood +no +directions rest on votes", result.stdout, re.MULTILINE)
+    assert "speed" not in result.stdout
+    bound = [request for request in asked if "response_format" in request]
+    assert "zq-1" in json.dumps(bound[0]["response_format"])
+    assert "zq-1" not in json.dumps(bound[0]["messages"]), "the answer must come from the schema"
 
 
 def test_check_tells_a_server_that_ignores_schemas(whyrank_cli: Callable[..., Result]) -> None:
     with serving("Yes!\x1b[2J") as (address, _):
         result = whyrank_cli("llm", "check", "--base-url", address)
     assert result.exit_code == 1
-    assert result.stdout.endswith("schema  ignored\n")
-    assert "'tiny' ignores response_format json_schema: it answered 'Yes!�[2J'" in result.stderr
+    assert re.search(r"^ *schema +no ", result.stdout, re.MULTILINE)
+    assert re.search(r"^speed .* with 32 in flight$", result.stdout, re.MULTILINE)
+    assert "'tiny' can't be used: it answered 'Yes!" in result.stderr
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_check_tells_programs_the_same(whyrank_cli: Callable[..., Result]) -> None:
+    with serving('{"word": "zq-2"}') as (address, _):
+        result = whyrank_cli("llm", "check", "--base-url", address, "--format", "json")
+    told = json.loads(result.stdout)
+    assert (told["usable"], told["schema"], told["likelihood"], told["model"]) == (True, True, False, "tiny")
+    assert told["speed"]["in_flight"] == 32
+    assert set(told["missing"]) == {"logprobs", "likelihood", "embeddings"}
 
 
 @pytest.mark.parametrize(

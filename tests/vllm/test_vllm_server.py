@@ -138,6 +138,8 @@ def test_the_probe_finds_what_vllm_can_do(server: Server) -> None:
     assert found.chat
     assert found.schema
     assert found.logprobs
+    assert found.likelihood
+    assert found.usable
 
 
 def test_a_whole_run_and_a_second_one_for_nothing(server: Server, tmp_path: Path) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from whyrank.cli.output import plain
+from whyrank.cli.output import plain, print_rich, write_json
+from whyrank.errors import ServerError
 
 if TYPE_CHECKING:
-    from whyrank.agents.backend import OpenAIBackend
     from whyrank.agents.endpoint import Endpoint
+    from whyrank.agents.probe import ProbeResult
 
 __all__ = ["llm"]
+
+_LONGEST_REASON = 160
 
 
 @click.group()
@@ -67,46 +69,77 @@ def serve(model: str, engine: str, port: int, slots: int | None, context: int | 
 )
 @click.option("--model", metavar="NAME", help="The model to ask. [default: the study's, else the first listed]")
 @click.option("--allow-remote", is_flag=True, help="Allow an address off this machine.")
-def check(study: Path | None, base_url: str | None, model: str | None, allow_remote: bool) -> None:
-    """Probe a model server: does it answer, and does it keep to a schema?
+@click.option("--no-speed", is_flag=True, help="Don't measure how fast it is: some dozens of requests fewer.")
+@click.option(
+    "--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to tell."
+)
+def check(
+    study: Path | None,
+    base_url: str | None,
+    model: str | None,
+    allow_remote: bool,
+    no_speed: bool,
+    format_: str,
+) -> None:
+    """Probe a model server: what it can do, what it costs that it can't do the rest, and how fast it is.
 
-    Probes the server that STUDY names under [llm], or the one at --base-url. Exits 1 if it can't be used.
+    Probes the server that STUDY names under [llm], or the one at --base-url. Exits 1 if it can't be used: it doesn't
+    answer, or doesn't keep to the schema of an answer.
     """
     from whyrank.agents.connect import open_backend
+    from whyrank.agents.probe import probe
+    from whyrank.agents.waiting import waiting
     from whyrank.config import LlmConfig, load_config
 
-    config = load_config(study).llm if study is not None else LlmConfig()
+    loaded = load_config(study) if study is not None else None
+    config = loaded.llm if loaded is not None else LlmConfig()
     given = {"base_url": base_url, "model": model, "allow_remote": allow_remote or None}
     config = config.model_copy(update={name: value for name, value in given.items() if value is not None})
-    with open_backend(config) as backend:
-        _probe(backend)
-
-
-def _probe(backend: OpenAIBackend) -> None:
-    """Ask for one word under a schema that allows only another: who answers with the other keeps to schemas."""
-    from whyrank.errors import ServerError
-
-    word = "violet"
-    schema = {
-        "type": "object",
-        "properties": {"answer": {"enum": [word], "type": "string"}},
-        "required": ["answer"],
-        "additionalProperties": False,
-    }
-    click.echo(f"server  {'embedded' if backend.endpoint.embedded else backend.endpoint.base_url}")
-    click.echo(f"model   {plain(backend.model)}")
-    reply = backend.send(
-        [{"role": "user", "content": "yes or no?"}],
-        {"temperature": 0.0, "max_tokens": 64, "seed": 0, "schema": schema},
-    )
-    click.echo(f"answer  {reply.tokens_out} tokens in {reply.seconds:.1f} s")
-    try:
-        kept = json.loads(reply.content) == {"answer": word}
-    except ValueError:
-        kept = False
-    click.echo(f"schema  {'kept' if kept else 'ignored'}")
-    if not kept:
+    language = loaded.study.language if loaded is not None else "en"
+    with open_backend(config) as backend, waiting(f"Probing {plain(backend.model)}") as note:
+        found = probe(backend, language=language, speed=not no_speed, note=note)
+    if format_ == "json":
+        write_json(_as_json(found))
+    else:
+        _show(found, embedded=config.base_url == "embedded")
+    if not found.usable:
+        ability = "schema" if found.chat else "chat"
         raise ServerError(
-            f"{backend.model!r} ignores response_format json_schema: it answered {plain(reply.content[:80])!r}. "
-            "Proposals would be guesses at a format; use a server that enforces schemas (vLLM, llama.cpp)"
+            f"{plain(found.model)!r} can't be used: {plain(found.details.get(ability, 'it gave no answer'))}. "
+            "Use a server that answers and enforces schemas, such as vLLM or llama.cpp (see docs/serving.md)"
         )
+
+
+def _show(found: ProbeResult, *, embedded: bool) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from whyrank.agents.probe import COSTS
+
+    click.echo(f"server  {'embedded' if embedded else found.base_url}")
+    click.echo(f"model   {plain(found.model)}")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("ability", "found", "what it costs that it is missing"):
+        table.add_column(title, overflow="fold")
+    for ability, cost in COSTS.items():
+        there = bool(getattr(found, ability))
+        why = f" ({_brief(found.details[ability])})" if ability in found.details else ""
+        table.add_row(ability, "yes" if there else "no", Text("" if there else cost + why))
+    print_rich(table)
+    speed = found.speed
+    if speed is not None:
+        tokens = f"{speed.tokens_per_second:.1f} tokens a second in one request; " if speed.tokens_per_second else ""
+        many = f", {speed.together:.1f} with {speed.in_flight} in flight" if speed.in_flight > 1 else ""
+        click.echo(f"speed   {tokens}{speed.alone:.1f} short requests a second one after the other{many}")
+
+
+def _brief(text: str) -> str:
+    line = plain(text)
+    return line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
+
+
+def _as_json(found: ProbeResult) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return asdict(found) | {"usable": found.usable, "missing": found.missing}

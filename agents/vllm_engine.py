@@ -92,8 +92,7 @@ def serving_environment(environment: VllmEnvironment, weights: Weights, serving:
     if serving.key:
         kept["VLLM_API_KEY"] = serving.key
     if environment.device == "cpu":
-        threads = os.environ.get("OMP_NUM_THREADS") or str(usable_cores())
-        kept |= {"OMP_NUM_THREADS": threads, "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        kept |= {"OMP_NUM_THREADS": str(usable_cores()), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         kept |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
     return kept
 

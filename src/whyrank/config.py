@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from whyrank.edge import Edge
 from whyrank.errors import InputError, StudyFileError, nearest
+from whyrank.unmeasured import Unmeasured
 
 __all__ = [
     "STUDY_FILE",
@@ -36,7 +36,6 @@ STUDY_FILE = "whyrank.toml"
 """Name of the study file in its folder."""
 
 _NAME = re.compile(r"(users|items|events)\.(.+)", re.DOTALL)
-_BETWEEN_NAMES = re.compile(r",\s*(?=(?:users|items|events)\.)")
 _MAX_SHOWN = 5
 
 
@@ -59,36 +58,6 @@ Columns = tuple[Column, ...]
 Level = Annotated[str, BeforeValidator(_level)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False), BeforeValidator(_not_bool)]
 Whole = Annotated[int, Field(strict=True)]
-
-
-@dataclass(frozen=True)
-class Unmeasured:
-    """A common cause that nobody measured: its `name` and the `targets` (names like `items.price`) it acts on."""
-
-    name: str
-    targets: tuple[str, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Unmeasured:
-        """Read `items.quality -> items.price, events.purchase`.
-
-        Raises
-        ------
-        InputError
-            If the text names no cause, no target, or a target that is not a name.
-        """
-        name, arrow, rest = (part.strip() for part in text.partition("->"))
-        targets = tuple(part.strip() for part in _BETWEEN_NAMES.split(rest))
-        if not arrow or not name or not all(_NAME.fullmatch(t) for t in targets):
-            raise InputError(
-                f"{text!r} is not an unmeasured cause: write 'items.quality -> items.price, events.purchase'"
-            )
-        if name in targets:
-            raise InputError(f"{name!r} cannot be a cause of itself")
-        return cls(name, tuple(dict.fromkeys(targets)))
-
-    def __str__(self) -> str:
-        return f"{self.name} -> {', '.join(self.targets)}"
 
 
 def _parse_edge(value: object) -> object:

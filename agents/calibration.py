@@ -44,9 +44,9 @@ class Prior:
 
 PRIOR: Mapping[str, Prior] = {
     "base": Prior(-1.2, 1.0),  # about one proposed edge in four is validated
-    "users": Prior(0.0, 0.5),  # the cause is an attribute of users
-    "items": Prior(0.0, 0.5),
-    "events": Prior(0.0, 0.5),
+    "users": Prior(0.0, 0.25),  # the cause is an attribute of users
+    "items": Prior(0.0, 0.25),
+    "events": Prior(0.0, 0.25),
     "modified": Prior(-1.0, 0.7),  # differences of effects are smaller than effects, and harder to find
     "upstream": Prior(0.0, 0.7),  # the effect is an attribute or a total, not what was done on an exposure
     "named": Prior(0.3, 0.5),  # somebody chose the edge, instead of trying every one

@@ -18,6 +18,7 @@ from whyrank.datasets.history import add_history
 from whyrank.datasets.log import Log, load_log
 from whyrank.datasets.problems import Problems
 from whyrank.datasets.study_data import Attribute, Finding, StudyData
+from whyrank.datasets.text_columns import add_text_columns
 from whyrank.errors import DataError
 
 __all__ = ["check_study", "load_study"]
@@ -60,6 +61,8 @@ def _load(config: StudyConfig, problems: Problems) -> StudyData | None:
         users = load_entities(config, "users", problems)
     with problems.catching("items"):
         items = load_entities(config, "items", problems)
+        if items is not None:
+            items = add_text_columns(config, items, problems)
     with problems.catching("events"):
         log = load_log(config, users, items, problems)
     if users is None or items is None or log is None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.progress import Progress
 
+    from whyrank.text_attributes import TextReport
+
 __all__ = [
     "Proposed",
     "RunSummary",
@@ -38,6 +40,7 @@ __all__ = [
     "plan",
     "propose",
     "rank",
+    "read_texts",
     "report",
     "run",
     "settings_hash",
@@ -428,6 +431,21 @@ def _ask_model(
 ) -> LoopResult:
     with _progress() as progress:
         return run_rounds(data, memory_of(data, ledger), validate=test, rounds=rounds, progress=_Bar(progress))
+
+
+def read_texts(data: StudyData, ledger: Ledger, *, label: bool, force: bool = False) -> TextReport:
+    """Have the study's model propose attributes that the texts tell, or label the items by them."""
+    from whyrank.agents.connect import open_client
+    from whyrank.text_attributes import label_study, propose_text_attributes
+
+    study = data.config.study
+    with (
+        open_client(data.config.llm, store=ledger, seed=study.seed, language=study.language) as client,
+        _progress() as progress,
+    ):
+        if label:
+            return label_study(data, client, progress=_Bar(progress))
+        return propose_text_attributes(data, client, force=force, progress=_Bar(progress))
 
 
 def memory_of(data: StudyData, ledger: Ledger) -> LedgerMemory:

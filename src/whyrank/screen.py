@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -160,7 +161,7 @@ def _products(cause: Matrix, modifier: Matrix) -> Matrix:
 def _p_values(
     look: _Look, y: Vector, columns: Mapping[str, Vector], causes: Sequence[str], others: Sequence[str]
 ) -> dict[str, float]:
-    table = {name: columns[name] for name in dict.fromkeys([*causes, *others])}
+    table: dict[str, Any] = {name: columns[name] for name in dict.fromkeys([*causes, *others])}
     table |= {"effect": y, **look.clusters}
     adjust = {cause: [name for name in others if name != cause] for cause in causes}
     clusters = [name for name, codes in look.clusters.items() if len(np.unique(codes)) > 1]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from whyrank.order_of_tests import Budget
     from whyrank.pipeline import RunSummary
     from whyrank.ranker import ContextLike, Ranker
+    from whyrank.text_attributes import TextReport
 
 __all__ = ["Study", "open_study"]
 
@@ -134,6 +135,35 @@ class Study:
         from whyrank import pipeline
 
         return pipeline.propose(self.data, self.ledger, sources).hypotheses
+
+    @property
+    def text_schema_path(self) -> Path:
+        """Where `attributes.toml` lies, or would lie: attributes that are read out of the items' texts."""
+        from whyrank.datasets.text_columns import schema_path
+
+        return schema_path(self.config)
+
+    def propose_text_attributes(self, *, force: bool = False) -> TextReport:
+        """Have the study's model read texts and write `attributes.toml`, for people to edit; `force` replaces one."""
+        from whyrank import pipeline
+
+        report = pipeline.read_texts(self.data, self.ledger, label=False, force=force)
+        self.__dict__.pop("data", None)
+        return report
+
+    def label_texts(self) -> TextReport:
+        """Have the study's model label the items whose text or attribute has no label yet; the study is read anew."""
+        from whyrank import pipeline
+
+        report = pipeline.read_texts(self.data, self.ledger, label=True)
+        self.__dict__.pop("data", None)
+        return report
+
+    def text_attributes(self) -> pd.DataFrame:
+        """Return how the labels stand: items, agreement and method by attribute and level."""
+        from whyrank.text_attributes import text_table
+
+        return text_table(self.data)
 
     def validate(
         self,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from whyrank.cli.attributes import attributes
 from whyrank.cli.check import check
 from whyrank.cli.effects import effects
 from whyrank.cli.example import example
@@ -143,6 +144,7 @@ def main(debug: bool) -> None:
 for _command in (
     init,
     check,
+    attributes,
     run,
     propose,
     validate,

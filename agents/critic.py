@@ -29,26 +29,26 @@ CriticStrategy = Literal["auto", "votes", "likelihood"]
 EVIDENT: Mapping[Language, tuple[tuple[str, str], ...]] = {
     "en": (
         ("the rain in a town", "how wet its streets are"),
-        ("the altitude of a place", "its average temperature"),
+        ("how late an alarm clock rings", "the hour at which one gets up"),
         ("the price of petrol", "how much people drive"),
         ("hours of sunlight", "how fast a plant grows"),
         ("the number of cigarettes smoked", "the risk of lung cancer"),
         ("the speed of a car", "its braking distance"),
         ("a heat wave", "how much ice cream is sold"),
-        ("the age of a child", "the height of the child"),
+        ("the amount of salt in a soup", "how salty the soup tastes"),
     ),
     "zh": (
         ("城里的降雨量", "街道的潮湿程度"),
-        ("一个地方的海拔", "当地的平均气温"),
+        ("闹钟响的时间", "起床的时间"),
         ("汽油价格", "人们开车的多少"),
         ("日照时间", "植物生长的快慢"),
         ("吸烟数量", "患肺癌的风险"),
         ("汽车的速度", "刹车距离"),
         ("热浪", "冰淇淋的销量"),
-        ("孩子的年龄", "孩子的身高"),
+        ("汤里放的盐量", "汤的咸度"),
     ),
 }
-"""Pairs of which everybody knows which drives the other: what a model's votes are trusted by."""
+"""Pairs, cause first, of which everybody knows which drives the other: what a model's votes are trusted by."""
 
 TRUSTED = 0.75
 """Share of evident pairs that votes must get right in both orders to be preferred."""
@@ -154,8 +154,8 @@ def choose_strategy(
 ) -> tuple[DirectionStrategy, Usage]:
     """Return how a model is best asked for directions, and what finding out cost.
 
-    "auto" asks about eight pairs that everybody knows, in both orders. A model that gets three quarters of them right
-    in both is asked for votes; another, small one for likelihoods, if its server tells them.
+    "auto" asks about eight pairs that everybody knows, each also changed round. A model that gets three quarters of
+    them right both ways is asked for votes; another, small one for likelihoods, if its server tells them.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 r"""Which of two things causes the other, as a model sees it: by votes, or by how likely it finds the sentences.
 
-A model of a hundred million parameters answers by place: asked "A or B?" in both orders it contradicts itself. How
+A model of a hundred million parameters answers by place: asked "A or B?" with the two things changed round it
+contradicts itself. How
 likely it finds "Changing u causes a change in v.", beside the same with u and v changed round, tells more; less so if
 one of the two is simply the more frequent phrase, which is taken off:
 
@@ -25,12 +26,12 @@ from whyrank.prompts import Language, load_prompt
 __all__ = ["STRATEGIES", "Direction", "DirectionStrategy", "ask_directions_of", "plausibility"]
 
 DirectionStrategy = Literal["single", "both orders", "votes", "likelihood", "normalised likelihood"]
-"""One question; the question in both orders; several samples of both; sentences; sentences less their frequency."""
+"""One question; one with the pair changed round too; several samples of both; sentences; those less their frequency."""
 
 STRATEGIES: tuple[DirectionStrategy, ...] = ("single", "both orders", "votes", "likelihood", "normalised likelihood")
 
-_FORWARD = ("forward", "backward", "neither")
-_BACKWARD = ("backward", "forward", "neither")
+_MEANINGS = ("forward", "backward", "neither")
+_TURNED = {"forward": "backward", "backward": "forward", "neither": "neither"}
 _LETTERS = ("A", "B", "C")
 _START = {"en": ("Changing", "Something"), "zh": ("改变", "某件事")}
 """How the two sentences begin; a likelihood needs something that it follows."""
@@ -102,8 +103,9 @@ def ask_directions_of(
         said: list[str] = []
         for j, answer in enumerate(mine):
             if answer.answer is not None:
-                meanings = _FORWARD if j % orders == 0 else _BACKWARD
-                said.append(meanings[_LETTERS.index(answered(answer.answer)["answer"])])
+                draw, order = divmod(j, orders)
+                meaning = _options(draw)[_LETTERS.index(answered(answer.answer)["answer"])]
+                said.append(_TURNED[meaning] if order else meaning)
         keys = tuple(dict.fromkeys(key for answer in mine for key in answer.keys))
         shares = [said.count(word) / len(said) if said else 0.0 for word in ("forward", "backward")]
         found.append(Direction(shares[0] - shares[1], shares[0], shares[1], keys, bool(said)))
@@ -159,13 +161,19 @@ def _by_likelihood(
 
 
 def _question(pair: Pair, order: int, draw: int, language: Language, *, warm: bool) -> Question[BaseModel]:
-    meanings = _FORWARD if order == 0 else _BACKWARD
+    """The question; in the second order the pair is changed round, so that neither a place nor a letter wins."""
+    first, second = pair if order == 0 else pair[::-1]
     prompt = load_prompt("critic_direction", language).render(
-        first=pair[0], second=pair[1], options=list(zip(_LETTERS, meanings, strict=True))
+        first=first, second=second, options=list(zip(_LETTERS, _options(draw), strict=True))
     )
     schema = answer_model({"answer": _LETTERS})
     temperature = 0.7 if warm else 0.0
     return Question(prompt, schema, prompt.name, sample=draw, max_tokens=24, temperature=temperature)
+
+
+def _options(draw: int) -> tuple[str, ...]:
+    """What the letters stand for: every second sample begins with "neither"."""
+    return _MEANINGS if draw % 2 == 0 else _MEANINGS[::-1]
 
 
 def _whole(cause: str, effect: str, language: Language) -> Scored:

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from whyrank.agents.backend import Message
+from whyrank.agents.schemas import Schema
 from whyrank.prompts import RenderedPrompt
 
 __all__ = ["Answered", "Question", "Turn", "Usage", "by_shared_beginning", "first_turn"]
@@ -34,7 +35,7 @@ class Question(Generic[A]):
     """
 
     prompt: RenderedPrompt
-    schema: type[A]
+    schema: Schema[A]
     purpose: str
     sample: int = 0
     max_tokens: int = 256

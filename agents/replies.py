@@ -9,6 +9,7 @@ from typing import Generic, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from whyrank.agents.backend import Reply
+from whyrank.agents.schemas import Schema
 
 __all__ = ["Problem", "ProblemKind", "Read", "read_reply"]
 
@@ -16,6 +17,8 @@ ProblemKind = Literal[
     "cut", "white_space", "empty", "reasoning_only", "filtered", "not_json", "unknown_name", "wrong_shape"
 ]
 """What can be wrong with a reply that did arrive."""
+
+_LONGEST = 200_000
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -39,7 +42,7 @@ class Read(Generic[Answer]):
     problem: Problem | None
 
 
-def read_reply(reply: Reply, schema: type[Answer]) -> Read[Answer]:
+def read_reply(reply: Reply, schema: Schema[Answer]) -> Read[Answer]:
     """Validate a reply against the schema, or say what is wrong with it.
 
     An answer is taken wherever the server put it: some put schema-bound JSON into the reasoning field and leave
@@ -69,7 +72,9 @@ def read_reply(reply: Reply, schema: type[Answer]) -> Read[Answer]:
     return first
 
 
-def _read_text(text: str, schema: type[Answer]) -> Read[Answer]:
+def _read_text(text: str, schema: Schema[Answer]) -> Read[Answer]:
+    if len(text) > _LONGEST:
+        return _problem("not_json", f"the answer had {len(text):,} characters; it must be one short JSON object")
     try:
         value = json.loads(text)
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair can't be kept
@@ -79,7 +84,7 @@ def _read_text(text: str, schema: type[Answer]) -> Read[Answer]:
         return Read(schema.model_validate(value), None)
     except ValidationError as error:
         worst = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(str(part) for part in worst["loc"]) or "the object"
+        place = ".".join(str(part) for part in worst["loc"])[:60] or "the object"
         invented = worst["type"] in ("literal_error", "enum", "extra_forbidden")
         shown = str(worst["input"])[:60]
         return _problem(

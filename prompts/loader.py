@@ -67,7 +67,7 @@ class Prompt:
                 f"prompt {self.name!r} ({self.language}) takes {sorted(self.variables)}; "
                 f"missing {missing}, unexpected {extra}"
             )
-        text = _environment().from_string(self.source).render(**variables).strip()
+        text = _compiled(self.source).render(**variables).strip()
         return RenderedPrompt(self.name, text, f"{self.hash}:{_digest(text)}")
 
 
@@ -111,6 +111,11 @@ def _load(name: str, language: Language) -> Prompt:
 def _read(file_name: str) -> str | None:
     file = resources.files("whyrank.prompts").joinpath(file_name)
     return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+@cache
+def _compiled(source: str) -> jinja2.Template:
+    return _environment().from_string(source)
 
 
 @cache

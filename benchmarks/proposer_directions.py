@@ -3,6 +3,10 @@
 `python benchmarks/proposer_directions.py` asks the embedded model about 108 pairs (Mooij et al. 2016), which way round
 drawn anew for each, as the data name the cause first in 72 % of them; with `--base-url` any other server. Published
 answers of larger models to one question stand beside. A pair that is left open counts as half right.
+
+Two rules that know nothing of causes stand beside too, as the benchmark can be won without: that the shorter phrase is
+the cause, and that the phrase which follows "Changing" more readily is. `--paraphrases` scores five other sentences in
+place of the product's one, and their average.
 """
 
 from __future__ import annotations
@@ -27,11 +31,19 @@ from whyrank.agents.client import Client
 from whyrank.agents.connect import open_backend
 from whyrank.agents.critic import choose_strategy
 from whyrank.agents.directions import STRATEGIES, DirectionStrategy, ask_directions_of
+from whyrank.agents.likelihood import Scored, score_all
 from whyrank.config import LlmConfig
 
 DATA = Path(os.environ.get("WHYRANK_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 RESULTS = Path(__file__).parent.parent / "bench-results"
 DRAWS = 2_000
+PARAPHRASES = {
+    "affects": ("Changing {u} affects {v}.", "Something affects {v}."),
+    "changes": ("Changing {u} changes {v}.", "Something changes {v}."),
+    "leads to": ("Changing {u} leads to a different {v}.", "Something leads to a different {v}."),
+    "has an influence on": ("Changing {u} has an influence on {v}.", "Something has an influence on {v}."),
+    "has an effect on": ("Changing {u} has an effect on {v}.", "Something has an effect on {v}."),
+}
 
 
 @contextmanager
@@ -98,6 +110,7 @@ def main() -> None:
     parser.add_argument("--allow-remote", action="store_true")
     parser.add_argument("--data", type=Path, default=DATA, help=f"folder of the data sets (default {str(DATA)!r})")
     parser.add_argument("--only", choices=STRATEGIES, action="append", help="this strategy; may be repeated")
+    parser.add_argument("--paraphrases", action="store_true", help="other sentences for the normalised likelihood too")
     parser.add_argument("--samples", type=int, default=3, help="votes in each order, for `votes` (default 3)")
     parser.add_argument("--quick", action="store_true", help="the first 24 pairs")
     options = parser.parse_args()
@@ -112,14 +125,18 @@ def main() -> None:
         print(f"{'':34s} {'right':>6s} {'(95 %)':20s} {'weighted':>8s}")
         for strategy in options.only or STRATEGIES:
             lines.append(tell(client, strategy, words, truth, weight, options.samples))
+        lines += beside(client, words, truth, weight)
+        if options.paraphrases:
+            lines += paraphrased(client, words, truth, weight)
         chosen, _ = choose_strategy(client)
     print(f"\nchosen for this model by default: {chosen}")
     published = options.data / "cause-effect-pairs" / "published_accuracy.csv"
     if published.is_file():
         print(f"published, one question each:\n{pd.read_csv(published).to_string(index=False)}")
     RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / "proposer-directions.json"
-    target.write_text(json.dumps({"chosen": chosen, "lines": lines}, indent=1) + "\n", encoding="utf-8")
+    target = RESULTS / f"proposer-directions-{backend.model}.json"
+    told = {"machine": describe_machine("openai"), "model": backend.model, "chosen": chosen, "lines": lines}
+    target.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     print(f"\neach line: {target}")
 
 
@@ -138,6 +155,44 @@ def tell(
     right = np.where(lean == 0, 0.5, lean == truth)
     seconds = time.perf_counter() - start
     return show(strategy, right, weight, f"{np.mean(lean == 0):.0%} open, {usage.calls} calls, {seconds:.0f} s")
+
+
+def beside(client: Client, words: list[tuple[str, str]], truth: Any, weight: Any) -> list[dict[str, Any]]:
+    """Two rules that know nothing of what causes what."""
+    shorter = np.array([len(v) - len(u) for u, v in words], dtype=float)
+    lines = [line("(the shorter phrase)", shorter, truth, weight)]
+    scores = score_all(client, [Scored("Changing", f" {x}") for pair in words for x in pair])
+    if all(score is not None for score in scores):
+        told = np.array([score.logprob for score in scores if score is not None]).reshape(-1, 2)
+        lines.append(line('(the phrase after "Changing")', told[:, 0] - told[:, 1], truth, weight))
+    return lines
+
+
+def paraphrased(client: Client, words: list[tuple[str, str]], truth: Any, weight: Any) -> list[dict[str, Any]]:
+    """The normalised likelihood with other sentences, and averaged over them and the product's own."""
+    own, _ = ask_directions_of(client, words, strategy="normalised likelihood")
+    leans = [np.array([one.lean for one in own])]
+    lines = []
+    for name, (whole, alone) in PARAPHRASES.items():
+        texts = []
+        for u, v in words:
+            texts += [whole.format(u=u, v=v), alone.format(v=v), whole.format(u=v, v=u), alone.format(v=u)]
+        scores = score_all(client, [_scored(text) for text in texts])
+        found = np.array([np.nan if score is None else score.logprob for score in scores]).reshape(-1, 4)
+        leans.append(found @ [1.0, -1.0, -1.0, 1.0])
+        lines.append(line(f"  {name}", leans[-1], truth, weight))
+    return [*lines, line("  average of six sentences", np.mean(leans, axis=0), truth, weight)]
+
+
+def line(name: str, lean: Any, truth: Any, weight: Any) -> dict[str, Any]:
+    """Print and return what leaning that way is worth; a pair without a score is left open."""
+    sign = np.sign(np.nan_to_num(lean))
+    return show(name, np.where(sign == 0, 0.5, sign == truth), weight, f"{np.mean(sign == 0):.0%} open")
+
+
+def _scored(text: str) -> Scored:
+    first, rest = text.split(" ", 1)
+    return Scored(first, f" {rest}")
 
 
 if __name__ == "__main__":

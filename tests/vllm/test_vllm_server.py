@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from click.testing import CliRunner
 import whyrank
 from whyrank.agents.backend import OpenAIBackend
 from whyrank.agents.client import Client, Question
+from whyrank.agents.critic import choose_strategy
 from whyrank.agents.endpoint import Endpoint
 from whyrank.agents.probe import probe
 from whyrank.agents.schemas import answer_model
@@ -140,6 +142,17 @@ def test_the_probe_finds_what_vllm_can_do(server: Server) -> None:
     assert found.logprobs
     assert found.likelihood
     assert found.usable
+
+
+def test_given_texts_are_scored_by_echo_and_the_critic_uses_that(server: Server) -> None:
+    with closing(OpenAIBackend(Endpoint(server.address, slots=8))) as backend:
+        true, odd = (backend.score("The capital of France is", end) for end in (" Paris.", " purple."))
+        split = backend.score("改变价格会", "改变销量。")  # most of these characters are several tokens
+        chosen, _ = choose_strategy(Client(backend))
+    assert true.route == "echo"
+    assert sum(true.logprobs) > sum(odd.logprobs) + 1.0
+    assert len(split.logprobs) == 9
+    assert chosen == "normalised likelihood"
 
 
 def test_a_whole_run_and_a_second_one_for_nothing(server: Server, tmp_path: Path) -> None:

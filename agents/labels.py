@@ -185,7 +185,7 @@ def _by_similarity(tasks: Sequence[_Task], client: Client) -> tuple[list[dict[st
     """The level whose meaning lies nearest to the text, by the server's embeddings."""
     embed: Any = getattr(client.backend, "embed", None)
     if embed is None:
-        raise InputError(f'method = "similarity" needs embeddings, and the server of {client.backend.model!r} has none')
+        raise InputError(f"labels by similarity need embeddings, and the server of {client.backend.model!r} has none")
     phrases = list(dict.fromkeys(m or level for task in tasks for level, m in task.attribute.levels.items()))
     texts = list(dict.fromkeys(task.text for task in tasks))
     found = dict(zip([*phrases, *texts], embed([*phrases, *texts]), strict=True))

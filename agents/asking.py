@@ -66,17 +66,8 @@ def add_usage(one: Usage, other: Usage) -> Usage:
 
     Examples
     --------
-    >>> add_usage(Usage(2, 1, 3, 0, {"cut": 1}), Usage(1, 0, 0, 1, {"cut": 1, "empty": 2}))
-    Usage(questions=3, unanswered=1, calls=3, cached=1, failures={'cut': 2, 'empty': 2})
+    >>> both = add_usage(Usage(2, 1, 3, 0, {"cut": 1}), Usage(1, 0, 0, 1, {"cut": 1, "empty": 2}))
+    >>> both.questions, both.calls, both.cached, both.failures
+    (3, 3, 1, {'cut': 2, 'empty': 2})
     """
-    kinds: dict[str, int] = {}
-    for failures in (one.failures or {}, other.failures or {}):
-        for kind, count in failures.items():
-            kinds[kind] = kinds.get(kind, 0) + count
-    return Usage(
-        questions=one.questions + other.questions,
-        unanswered=one.unanswered + other.unanswered,
-        calls=one.calls + other.calls,
-        cached=one.cached + other.cached,
-        failures=dict(sorted(kinds.items())),
-    )
+    return one + other

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from whyrank.agents.merge import merge_hypotheses
+from whyrank.agents.progress import AskingBar
 from whyrank.agents.rounds import LoopResult, Round
 from whyrank.agents.sources import propose_exhaustive, read_hypotheses
 from whyrank.agents.twins import find_twins
@@ -241,7 +242,7 @@ def validate(
             batches: Iterable[Sequence[Edge]] = [sorted(set(edges or proposed_edges) - done, key=str)]
         else:
             before = _judged_before(data, ledger, settings_key)
-            ranked = plan_tests(data, merged.hypotheses, before, progress=_Bar(progress))
+            ranked = plan_tests(data, merged.hypotheses, before, progress=AskingBar(progress))
             todo = [edge for edge in ranked.edges if edge not in done]
             batches = (Spending(budget) if isinstance(budget, Budget) else budget).batches(todo)
             if todo:  # whatever is left out from now on, by a kill too, was left out after a look at the data
@@ -294,7 +295,7 @@ def plan(data: StudyData, ledger: Ledger) -> pd.DataFrame:
     merged = merge_hypotheses(known, find_twins(data))
     with _progress() as progress:
         before = _judged_before(data, ledger, settings_key)
-        found = plan_tests(data, merged.hypotheses, before, progress=_Bar(progress))
+        found = plan_tests(data, merged.hypotheses, before, progress=AskingBar(progress))
     return found.table(skip=done)
 
 
@@ -387,7 +388,7 @@ def report(
     runs = ledger.runs()
     v, language = data.config.validation, data.config.study.language
     with _progress() as progress:
-        kept = record_of(data, hypotheses, judgements, progress=_Bar(progress))
+        kept = record_of(data, hypotheses, judgements, progress=AskingBar(progress))
     content = ReportContent(
         study=data.config.study.name,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -430,7 +431,7 @@ def _ask_model(
     data: StudyData, ledger: Ledger, test: Callable[[], Sequence[Judgement]] | None, rounds: int | None
 ) -> LoopResult:
     with _progress() as progress:
-        return run_rounds(data, memory_of(data, ledger), validate=test, rounds=rounds, progress=_Bar(progress))
+        return run_rounds(data, memory_of(data, ledger), validate=test, rounds=rounds, progress=AskingBar(progress))
 
 
 def read_texts(data: StudyData, ledger: Ledger, *, label: bool, force: bool = False) -> TextReport:
@@ -444,8 +445,8 @@ def read_texts(data: StudyData, ledger: Ledger, *, label: bool, force: bool = Fa
         _progress() as progress,
     ):
         if label:
-            return label_study(data, client, progress=_Bar(progress))
-        return propose_text_attributes(data, client, force=force, progress=_Bar(progress))
+            return label_study(data, client, progress=AskingBar(progress))
+        return propose_text_attributes(data, client, force=force, progress=AskingBar(progress))
 
 
 def memory_of(data: StudyData, ledger: Ledger) -> LedgerMemory:
@@ -458,21 +459,6 @@ def _rounds_key(data: StudyData) -> str:
     llm, study = data.config.llm, data.config.study
     parts = llm.model_dump(mode="json", include={"base_url", "model", "samples", "critic"})
     return _hash({"data": data.fingerprint, "llm": parts, "seed": study.seed, "language": study.language})
-
-
-class _Bar:
-    """Shows what the client reports on a Rich progress bar."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, int] = {}
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        from rich.progress import TaskID
-
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what, total=total)
-        self._progress.update(TaskID(self._tasks[what]), completed=done, total=total)
 
 
 def _sample(

@@ -117,7 +117,13 @@ class FakeStudy:
         self.calls.append(("propose", tuple(sources)))
         return [Hypothesis(Edge("items.discount", "events.purchase"), "+", "Cheaper.", source="llm", confidence=0.8)]
 
-    def validate(self, edges: Sequence[Edge] | None = None) -> pd.DataFrame:
+    def validate(
+        self,
+        edges: Sequence[Edge] | None = None,
+        *,
+        budget_edges: int | None = None,
+        budget_minutes: float | None = None,
+    ) -> pd.DataFrame:
         self.calls.append(("validate", edges))
         return self.judged
 
@@ -125,7 +131,15 @@ class FakeStudy:
     def data(self) -> Any:
         return SimpleNamespace(user_index={"u1": 0, "u2": 1}, outcome=lambda name: None)
 
-    def run(self, sources: Sequence[str] = ("llm",), *, context: Any = None) -> Any:
+    def run(
+        self,
+        sources: Sequence[str] = ("llm",),
+        *,
+        context: Any = None,
+        budget_edges: int | None = None,
+        budget_minutes: float | None = None,
+        rounds: int | None = None,
+    ) -> Any:
         self.calls.append(("run", tuple(sources)))
         return RunSummary(hypotheses=3, estimated=3, calls=2, cached=1, report=Path("shop/.whyrank/report.html"))
 

@@ -44,8 +44,8 @@ def test_every_command_has_help(whyrank_cli: Cli, command: str) -> None:
 
 def test_the_commands_are_those_of_the_contract() -> None:
     assert list(main.commands) == [
-        "init", "check", "attributes", "run", "propose", "validate", "verdicts", "weights", "effects", "recommend", "explain",
-        "report", "llm", "example",
+        "init", "check", "attributes", "run", "propose", "validate", "verdicts", "weights", "effects", "recommend",
+        "explain", "report", "llm", "example",
     ]  # fmt: skip
 
 

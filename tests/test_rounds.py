@@ -147,15 +147,31 @@ def test_the_command_line_tells_the_rounds(model: ScriptedModel, tmp_path: Path)
 
 
 def test_a_chinese_study_runs_through(model: ScriptedModel, tmp_path: Path) -> None:
-    folder = shop(tmp_path)
-    file = folder / "whyrank.toml"
-    text = file.read_text(encoding="utf-8").replace('language = "en"', 'language = "zh"')
-    file.write_text(text if 'language = "zh"' in text else text.replace("[study]", '[study]\nlanguage = "zh"'), "utf-8")
-    with whyrank.open(folder) as study:
+    write_world(small_world(7, language="zh"), tmp_path)
+    with whyrank.open(tmp_path) as study:
+        assert study.config.study.language == "zh"
         study.run(sources=("llm",), rounds=2)
         reasons = " ".join(study.verdicts()["reasons"])
-    assert "效应" in reasons or "调整" in reasons
-    assert all("Dear colleague" not in sent.text for sent in model.sent)
+    assert "效应" in reasons
+    assert model.sent
+    assert all("同事" in sent.text and "Dear" not in sent.text for sent in model.sent)
+
+
+@pytest.mark.model
+@pytest.mark.timeout(900)
+def test_a_chinese_study_runs_through_with_the_real_model(tmp_path: Path) -> None:
+    """The embedded model, Chinese questions, two rounds, and nothing asked again."""
+    write_world(small_world(7, language="zh"), tmp_path)
+    with whyrank.open(tmp_path) as study:
+        summary = study.run(sources=("llm", "exhaustive"), rounds=2)
+        assert summary.calls > 10
+        assert summary.rounds[0].number == 1
+        proposed = [h for h in study.ledger.hypotheses() if h.source == "llm"]
+        assert proposed
+        assert any(h.likelihood is not None for h in proposed)  # too small a model to vote on directions
+        again = study.run(sources=("llm", "exhaustive"), rounds=2)
+        assert (again.calls, again.estimated) == (0, 0)
+        assert "效应" in " ".join(study.verdicts()["reasons"])
 
 
 def judged(verdict: Any, label: str = "", **changes: Any) -> Judgement:

@@ -241,6 +241,7 @@ class _Told:
     def __init__(self, what: str, total: int, progress: Progress | None, backend: Backend) -> None:
         self._asking = Asking(what, 0, total)
         self._progress = progress
+        self._show = progress.show if isinstance(progress, DetailedProgress) else None
         self._flow = backend.flow if isinstance(backend, AsyncBackend) else None
         self._started = time.monotonic()
         self._shown = 0.0
@@ -270,9 +271,9 @@ class _Told:
             self.again(in_flight)
 
     def again(self, in_flight: int) -> None:
-        if isinstance(self._progress, DetailedProgress):
+        if self._show is not None:
             self._shown = time.monotonic()
-            self._progress.show(
+            self._show(
                 replace(
                     self._asking,
                     seconds=self._shown - self._started,

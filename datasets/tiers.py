@@ -47,6 +47,11 @@ def outcome_totals(data: StudyData) -> tuple[str, ...]:
     return tuple(name for name in names if name not in data.attributes)
 
 
+def _is_total(name: str, data: StudyData) -> bool:
+    table, _, column = name.partition(".")
+    return table == "users" and f"events.{column}" in data.outcomes and name not in data.attributes
+
+
 def possible_causes(data: StudyData) -> list[Attribute]:
     """Attributes that may be tested as causes, in the study's order."""
     return [attribute for name, attribute in data.attributes.items() if not _about_cause(name, data)]
@@ -61,7 +66,7 @@ def possible_modifiers(cause: str, effect: str, data: StudyData) -> list[Attribu
 def _about_cause(name: str, data: StudyData) -> str:
     attribute = data.attributes.get(name)
     if attribute is None:
-        if name in data.outcomes or name in outcome_totals(data):
+        if name in data.outcomes or _is_total(name, data):
             return f"{name!r} is an outcome, and outcomes are not tested as causes"
         return _no_attribute(name, data)
     if attribute.role != "any":
@@ -73,7 +78,7 @@ def _about_effect(edge: Edge, data: StudyData) -> str:
     name, source = edge.effect, edge.cause.split(".", 1)[0]
     if name in data.outcomes:
         return ""
-    if name in outcome_totals(data):
+    if _is_total(name, data):
         if source == "users":
             return ""
         column = name.split(".", 1)[1]
@@ -112,7 +117,7 @@ def _about_modifier(edge: Edge, data: StudyData) -> str:
     name = edge.modifier
     attribute = data.attributes.get(name)
     if attribute is None:
-        if name in data.outcomes or name in outcome_totals(data):
+        if name in data.outcomes or _is_total(name, data):
             return f"{name!r} is an outcome, and outcomes don't modify effects"
         return _no_attribute(name, data)
     if attribute.role == "ignore":

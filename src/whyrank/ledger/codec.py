@@ -7,6 +7,7 @@ import json
 import math
 import types
 import typing
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -74,10 +75,15 @@ def _revive(entry: dict[str, Any]) -> Any:
     return float(entry[_FLOAT]) if entry.keys() == {_FLOAT} else entry
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def _build(kind: Any, value: Any) -> Any:
     """Rebuild `value` as the annotated type `kind`; scalars pass as they are."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         try:
             return kind(**{name: _build(hints.get(name, Any), entry) for name, entry in value.items()})
         except TypeError as error:

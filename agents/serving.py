@@ -210,7 +210,7 @@ def log_file(log: Path | None) -> Iterator[tuple[IO[bytes], Path]]:
         with log.open("ab") as stream:
             yield stream, log
         return
-    with tempfile.NamedTemporaryFile(prefix="whyrank-embedded-", suffix=".log", delete=False) as stream:
+    with tempfile.NamedTemporaryFile(prefix="whyrank-server-", suffix=".log", delete=False) as stream:
         path = Path(stream.name)
         try:
             yield stream.file, path

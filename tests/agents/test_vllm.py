@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -62,8 +63,21 @@ def test_what_a_kill_left_half_made_is_not_taken_for_whole(
 
 def test_an_installation_that_fails_says_why(plan: VllmEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     real = VllmEnvironment(plan.folder, "cpu", "whyrank-no-such-distribution==0")
+    step = vllm_environment._step
+
+    def quick_step(command: list[str], *rest: Any) -> None:
+        """pip for real; an environment in its place is this one, which takes no seconds to make."""
+        if "venv" in command:
+            real.python.parent.mkdir(parents=True)
+            real.python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+            real.python.chmod(0o755)
+        else:
+            step(command, *rest)
+
+    monkeypatch.setattr(vllm_environment, "_step", quick_step)
     monkeypatch.setattr(vllm_environment, "plan_environment", lambda device=None: real)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     with pytest.raises(FetchError, match="whyrank-no-such-distribution==0 could not be installed"):
         vllm_environment.vllm_environment("cpu")
     assert not real.whole
@@ -150,30 +164,56 @@ def test_a_server_ends_with_its_block_and_all_its_processes_with_it(fake: Path, 
     assert not alive(worker)
 
 
-def test_a_killed_parent_leaves_no_server_behind(fake: Path, tmp_path: Path) -> None:
-    log = tmp_path / "server.log"
+def start(fake: Path, log: Path) -> subprocess.Popen[str]:
+    """`whyrank llm serve` with the fake, and SIGINT as a shell's foreground has it."""
     code = f"""
-import sys, time
+import signal, sys
 from pathlib import Path
 from whyrank.agents import vllm_engine
 from whyrank.agents.vllm_environment import VllmEnvironment
 from whyrank.agents.vllm_models import Weights
+from whyrank.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
 vllm_engine.vllm_environment = lambda device: VllmEnvironment(Path({str(fake.parent)!r}), "cpu", "x")
 vllm_engine.weights_of = lambda m, e: Weights("/w", "small", True)
 vllm_engine.vllm_command = lambda e, w, s: [sys.executable, {str(fake)!r}, str(s.port)]
-with vllm_engine.vllm_server(log=Path({str(log)!r})):
-    print("up", flush=True)
-    time.sleep(600)
+with __import__("socket").socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+main(["llm", "serve", "--engine", "vllm", "--port", str(port), "--log", {str(log)!r}])
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+@pytest.mark.parametrize(
+    ("how", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 0), (signal.SIGINT, 0)]
+)
+def test_a_server_ends_with_who_started_it(fake: Path, tmp_path: Path, how: signal.Signals, status: int) -> None:
+    log = tmp_path / "server.log"
+    with start(fake, log) as parent:
         assert parent.stdout is not None
-        assert parent.stdout.readline().strip() == b"up"
+        assert parent.stdout.readline().startswith("http://127.0.0.1:")
         worker = worker_of(log)
-        os.kill(parent.pid, signal.SIGKILL)
+        os.kill(parent.pid, how)
+        parent.communicate(timeout=30)
+        assert parent.returncode == status
     deadline = time.monotonic() + 20
     while alive(worker):
         assert time.monotonic() < deadline, "the server outlived its parent"
         time.sleep(0.1)
+
+
+def test_a_killed_keeper_takes_the_server_with_it(fake: Path, tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    with start(fake, log) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        (keeper,) = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+        (server,) = [int(pid) for pid in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()]
+        os.kill(keeper, signal.SIGKILL)
+        parent.communicate(timeout=30)
+        assert parent.returncode == 1
+    assert not alive(server)
 
 
 def test_a_server_that_dies_at_once_is_told_with_its_last_words(fake: Path, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +45,7 @@ def llm() -> None:
 @click.option("--context", type=click.IntRange(min=256), help="Tokens per request. [default: 3072; vllm 4096]")
 @click.option("--log", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where its log goes.")
 def serve(model: str, engine: str, port: int, slots: int | None, context: int | None, log: Path | None) -> None:
-    """Serve MODEL on 127.0.0.1 with the OpenAI protocol, until Ctrl-C.
+    """Serve MODEL on 127.0.0.1 with the OpenAI protocol, until Ctrl-C or SIGTERM.
 
     MODEL is the path of a .gguf file; without it, SmolLM2-135M-Instruct is served. With --engine vllm it may also be a
     folder of weights or a name on a model hub. If WHYRANK_API_KEY is set, each request must send it.
@@ -56,10 +59,25 @@ def serve(model: str, engine: str, port: int, slots: int | None, context: int | 
             f"serving {endpoint.model}; put base_url = {endpoint.base_url!r} under [llm]; Ctrl-C stops", err=True
         )
 
-    if engine == "vllm":
-        serve_vllm_forever(model, port=port, slots=slots, context=context or 4096, log=log, ready=ready)
-    else:
-        serve_forever(model, port=port, slots=slots, context=context or 3072, log=log, ready=ready)
+    with _ended_by_sigterm():
+        if engine == "vllm":
+            serve_vllm_forever(model, port=port, slots=slots, context=context or 4096, log=log, ready=ready)
+        else:
+            serve_forever(model, port=port, slots=slots, context=context or 3072, log=log, ready=ready)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """For a service manager's SIGTERM to be as good as Ctrl-C."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @llm.command()

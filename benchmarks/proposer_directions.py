@@ -4,9 +4,10 @@
 drawn anew for each, as the data name the cause first in 72 % of them; with `--base-url` any other server. Published
 answers of larger models to one question stand beside. A pair that is left open counts as half right.
 
-Two rules that know nothing of causes stand beside too, as the benchmark can be won without: that the shorter phrase is
-the cause, and that the phrase which follows "Changing" more readily is. `--paraphrases` scores five other sentences in
-place of the product's one, and their average.
+Beside it stands what the score is made of, as these pairs can be won without knowing any cause: that the shorter phrase
+is the cause, that the phrase which follows "Changing" more readily is, and what is left of the score without that: how
+much likelier the effect's phrase becomes once the cause is named. `--paraphrases` scores five other sentences in place
+of the product's one, and their average.
 """
 
 from __future__ import annotations
@@ -60,14 +61,14 @@ def server(options: argparse.Namespace) -> Iterator[OpenAIBackend]:
         yield backend
 
 
+def pairs_file(folder: Path) -> Path:
+    """Where the pairs are in the folder of the data sets."""
+    return folder / "cause-effect-pairs" / "pairs.csv"
+
+
 def load_pairs(folder: Path, count: int | None) -> pd.DataFrame:
     """Return the pairs with columns u, v, truth (1 if u causes v, else -1) and weight, turned round at random."""
-    file = folder / "cause-effect-pairs" / "pairs.csv"
-    if not file.is_file():
-        raise SystemExit(
-            f"the pairs are not at {str(file)!r}: give the folder that holds them by --data or WHYRANK_DATA"
-        )
-    pairs: Any = pd.read_csv(file)
+    pairs: Any = pd.read_csv(pairs_file(folder))
     turned = np.random.default_rng(7).random(len(pairs)) < 0.5
     a, b = pairs["a_description"], pairs["b_description"]
     forward = (pairs["truth"] == "a->b").to_numpy() != turned
@@ -95,7 +96,7 @@ def show(name: str, right: Any, weight: Any, note: str) -> dict[str, Any]:
     """Print one line, and return it."""
     plain, weighted = accuracy(right, np.ones(len(right))), accuracy(right, weight)
     print(
-        f"{name:34s} {plain[0]:6.1%} ({plain[1]:.1%} to {plain[2]:.1%})   "
+        f"{name:38s} {plain[0]:6.1%} ({plain[1]:.1%} to {plain[2]:.1%})   "
         f"{weighted[0]:6.1%} ({weighted[1]:.1%} to {weighted[2]:.1%})   {note}",
         flush=True,
     )
@@ -114,6 +115,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=3, help="votes in each order, for `votes` (default 3)")
     parser.add_argument("--quick", action="store_true", help="the first 24 pairs")
     options = parser.parse_args()
+    if not pairs_file(options.data).is_file():
+        print(f"skipped: no pairs at {str(pairs_file(options.data))!r}; give their folder by --data or WHYRANK_DATA")
+        return
     pairs = load_pairs(options.data, 24 if options.quick else None)
     words = list(zip(pairs["u"], pairs["v"], strict=True))
     truth, weight = pairs["truth"].to_numpy(), pairs["weight"].to_numpy(dtype=float)
@@ -122,7 +126,7 @@ def main() -> None:
     with server(options) as backend:
         client = Client(backend, store=MemoryStore(), seed=7)
         print(f"{backend.model}, {len(pairs)} pairs\n")
-        print(f"{'':34s} {'right':>6s} {'(95 %)':20s} {'weighted':>8s}")
+        print(f"{'':38s} {'right':>6s} {'(95 %)':20s} {'weighted':>8s}")
         for strategy in options.only or STRATEGIES:
             lines.append(tell(client, strategy, words, truth, weight, options.samples))
         lines += beside(client, words, truth, weight)
@@ -158,14 +162,19 @@ def tell(
 
 
 def beside(client: Client, words: list[tuple[str, str]], truth: Any, weight: Any) -> list[dict[str, Any]]:
-    """Two rules that know nothing of what causes what."""
+    """What the pairs can be told by without knowing any cause, and what is left of the score without that."""
     shorter = np.array([len(v) - len(u) for u, v in words], dtype=float)
     lines = [line("(the shorter phrase)", shorter, truth, weight)]
-    scores = score_all(client, [Scored("Changing", f" {x}") for pair in words for x in pair])
-    if all(score is not None for score in scores):
-        told = np.array([score.logprob for score in scores if score is not None]).reshape(-1, 2)
-        lines.append(line('(the phrase after "Changing")', told[:, 0] - told[:, 1], truth, weight))
-    return lines
+    texts, link = [], " causes a change in"
+    for u, v in words:
+        for cause, effect in ((u, v), (v, u)):
+            texts.append(Scored("Changing", f" {cause}"))
+            texts += [Scored(f"{start}{link}", f" {effect}.") for start in (f"Changing {cause}", "Something")]
+    scores = score_all(client, texts)
+    found = np.array([np.nan if score is None else score.logprob for score in scores]).reshape(-1, 6)
+    lines.append(line('(the phrase after "Changing")', found[:, 0] - found[:, 3], truth, weight))
+    rest = found @ [0.0, 1.0, -1.0, 0.0, -1.0, 1.0]
+    return [*lines, line("(the effect, once the cause is named)", rest, truth, weight)]
 
 
 def paraphrased(client: Client, words: list[tuple[str, str]], truth: Any, weight: Any) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -79,4 +79,4 @@ class ScriptedModel:
 def _with_raw(reply: Reply) -> Reply:
     message = {"role": "assistant", "content": reply.content, "reasoning_content": reply.reasoning}
     raw = json.dumps({"choices": [{"message": message, "finish_reason": reply.finish}]}, ensure_ascii=False)
-    return Reply(reply.content, reply.reasoning, reply.finish, reply.tokens_in, reply.tokens_out, reply.seconds, raw)
+    return replace(reply, raw=raw)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from pydantic import BaseModel
 from whyrank.agents.backend import CallFailed, Reply
 from whyrank.agents.calls import CallRecord, MemoryStore
 from whyrank.agents.client import Client, Question, Usage
+from whyrank.agents.flow import Flow, Patience
+from whyrank.agents.progress import Asking
 from whyrank.agents.schemas import answer_model, answered, json_schema
 from whyrank.agents.scripted import ScriptedModel, Sent
 from whyrank.errors import ServerError
@@ -195,3 +199,106 @@ def test_after_a_kill_only_the_rest_is_asked() -> None:
     model = ScriptedModel(lambda _: GOOD)
     Client(model, store=MemoryStore(store.records)).ask_all(questions)
     assert len(model.sent) == 7
+
+
+def test_prompts_that_begin_alike_are_asked_one_after_the_other() -> None:
+    shops = {name: name * 300 for name in "abc"}
+    texts = [shops[name] + shelf * 900 + str(i) for i in range(2) for shelf in "xy" for name in "abc"]
+    model = ScriptedModel(lambda _: GOOD)
+    client = Client(model)
+    replies = client.ask_all([question(text) for text in texts])
+    sent = [(one.text[0], one.text[300]) for one in model.sent]
+    assert sent == [(name, shelf) for name in "abc" for shelf in "xy" for _ in range(2)]
+    again = [client.ask(question(text)) for text in texts]
+    assert [reply.keys for reply in replies] == [reply.keys for reply in again]
+
+
+class _Watcher:
+    def __init__(self) -> None:
+        self.seen: list[Asking] = []
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        pass
+
+    def show(self, asking: Asking) -> None:
+        self.seen.append(asking)
+
+
+def test_costs_are_told_as_they_come() -> None:
+    store = MemoryStore()
+    Client(ScriptedModel([GOOD]), store=store).ask(question("0"))
+    script: list[Any] = [Reply(json.dumps(GOOD), tokens_in=100, tokens_out=20, retried=("overloaded",))]
+    script += [Reply("no", tokens_in=100, tokens_out=1), GOOD, CallFailed("timeout", "slow")]
+    watcher = _Watcher()
+    replies = Client(ScriptedModel(script), store=store).ask_all(
+        [question(str(i)) for i in range(4)], what="causes", progress=watcher
+    )
+    last = watcher.seen[-1]
+    assert (last.what, last.done, last.total, last.calls, last.cached) == ("causes", 4, 4, 4, 1)
+    assert (last.tokens_in, last.tokens_out) == (200, 21)
+    assert (last.failures, last.retried) == ({"not_json": 1, "timeout": 1}, {"overloaded": 1})
+    assert last.seconds_left == 0
+    assert "4 calls, 221 tokens" in str(last)
+    assert "1 known, 1 not_json, 1 timeout, 1 sent again" in str(last)
+    usage = Usage.of(replies)
+    assert (usage.calls, usage.cached, usage.tokens_in, usage.tokens_out) == (4, 1, 200, 21)
+    assert (usage + usage).failures == {"not_json": 2, "timeout": 2}
+
+
+class _Gone:
+    """Answers three questions, and is gone when it is asked the fourth."""
+
+    model, slots = "scripted", 8
+
+    def __init__(self) -> None:
+        self.flow = Flow(8, Patience())
+        self.asked = 0
+
+    def send(self, messages: Any, params: Any) -> Reply:
+        raise NotImplementedError
+
+    def submit(self, messages: Any, params: Any) -> Future[Reply]:
+        self.asked += 1
+        future: Future[Reply] = Future()
+        if self.asked == 1:
+            future.set_exception(ServerError("gone"))
+        else:
+            future.set_result(Reply(json.dumps(GOOD)))
+        return future
+
+
+def test_what_came_in_before_the_server_went_is_kept() -> None:
+    store = MemoryStore()
+    with pytest.raises(ServerError, match="gone"):
+        Client(_Gone(), store=store).ask_all([question(str(i)) for i in range(20)])
+    assert len(store.records) == 7
+
+
+class _Blind(MemoryStore):
+    """Keeps nothing: what stays in memory is the client's."""
+
+    def put(self, record: CallRecord) -> None:
+        pass
+
+
+def test_memory_doesn_t_grow_with_what_was_asked() -> None:
+    """Of a finished question its answer stays, and nothing of what was sent and received."""
+
+    def grown(count: int) -> int:
+        questions = [question(f"{i} " + "x" * 4000) for i in range(count)]
+        client = Client(_Instant(), store=_Blind())
+        tracemalloc.start()
+        replies = client.ask_all(questions)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert all(reply.answer is not None for reply in replies)
+        return peak
+
+    few, many = grown(50), grown(350)
+    assert (many - few) / 300 < 2_500, "bytes a question; its prompt alone has 4,000"
+
+
+class _Instant(_Gone):
+    def submit(self, messages: Any, params: Any) -> Future[Reply]:
+        self.asked += 1
+        return super().submit(messages, params)

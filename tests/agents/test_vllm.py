@@ -203,17 +203,27 @@ def test_a_server_ends_with_who_started_it(fake: Path, tmp_path: Path, how: sign
         time.sleep(0.1)
 
 
-def test_a_killed_keeper_takes_the_server_with_it(fake: Path, tmp_path: Path) -> None:
+def child_of(pid: int) -> int:
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
+
+
+@pytest.mark.parametrize("victim", ["keeper", "server"])
+def test_no_part_of_a_server_outlives_another(fake: Path, tmp_path: Path, victim: str) -> None:
     log = tmp_path / "server.log"
     with start(fake, log) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()
-        (keeper,) = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
-        (server,) = [int(pid) for pid in Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()]
-        os.kill(keeper, signal.SIGKILL)
+        keeper = child_of(parent.pid)
+        server = child_of(keeper)
+        os.kill(keeper if victim == "keeper" else server, signal.SIGKILL)
         parent.communicate(timeout=30)
         assert parent.returncode == 1
     assert not alive(server)
+    if victim == "server":  # without a keeper it is asked to end, and vLLM then ends its own processes
+        assert not alive(worker_of(log))
+    else:
+        os.kill(worker_of(log), signal.SIGKILL)
 
 
 def test_a_server_that_dies_at_once_is_told_with_its_last_words(fake: Path, tmp_path: Path) -> None:

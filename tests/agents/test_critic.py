@@ -18,6 +18,7 @@ from whyrank.agents.sequence_scores import SequenceScore
 from whyrank.datasets.study_data import Attribute, StudyData
 from whyrank.edge import Edge, Hypothesis
 from whyrank.errors import InputError
+from whyrank.prompts import load_prompt
 
 Shop = Callable[..., StudyData]
 
@@ -113,6 +114,21 @@ def test_without_likelihoods_there_are_only_votes() -> None:
     assert choose_strategy(client, samples=3)[0] == "votes"
     with pytest.raises(InputError, match="'scripted' gives none"):
         choose_strategy(client, "likelihood")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_whole_sentence_is_scored_and_nothing_twice(language: Any) -> None:
+    seen: list[str] = []
+
+    def likes(text: str) -> float:
+        seen.append(text)
+        return -1.0
+
+    model = Scoring(by_place, likes=likes)
+    ask_directions_of(Client(model), [("u", "v")], strategy="normalised likelihood", language=language)
+    sentences = [load_prompt("sentence", language).render(cause=c, effect=e).text for c, e in ("uv", "vu")]
+    alone = [load_prompt("sentence_alone", language).render(effect=e).text for e in "vu"]
+    assert seen == [*sentences, *alone]
 
 
 def claims(*edges: str, confidence: float = 0.8) -> list[Hypothesis]:

@@ -49,6 +49,17 @@ _OUTAGE, _OUTAGE_OF_OWN_SERVER = 120.0, 5.0
 """Seconds without a reply after which a server is given up; the embedded one doesn't come back."""
 
 
+_LOGGERS = (
+    "openai._base_client",
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.http2",
+    "httpcore.proxy",
+)
+"""Those of the libraries that see a request or a reply."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """What came back.
@@ -130,6 +141,9 @@ class OpenAIBackend:
         self._flow = Flow(endpoint.slots, Patience(retries=retries, outage=outage))
         self._background = Background()
         self._client = _openai_client(endpoint, timeout)
+        self._struck_out = _WithoutKey(endpoint.api_key)
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(self._struck_out)
         self._scorer: ServerScorer | None = None
         try:
             self._model = endpoint.model if endpoint.model != "auto" else self._first_model()
@@ -156,6 +170,8 @@ class OpenAIBackend:
         """Take back what is under way and close the connections."""
         self._background.run(self._client.close())
         self._background.close()
+        for name in _LOGGERS:
+            logging.getLogger(name).removeFilter(self._struck_out)
 
     def models(self) -> list[str]:
         """Names of the models that the server lists.
@@ -321,8 +337,7 @@ class OpenAIBackend:
         return line if len(line) <= _LONGEST_SAID else line[: _LONGEST_SAID - 1] + "…"
 
     def _without_key(self, text: str) -> str:
-        key = self.endpoint.api_key
-        return text.replace(key, "***") if key != "none" else text
+        return _without(self.endpoint.api_key, text)
 
 
 def request_body(model: str, messages: Sequence[Message], params: Mapping[str, Any]) -> dict[str, Any]:
@@ -409,6 +424,25 @@ def _openai_client(endpoint: Endpoint, timeout: float) -> AsyncOpenAI:
     )
     client: Any = http  # the openai library takes one of httpx or httpx2, and names only one of them in its types
     return openai.AsyncOpenAI(base_url=endpoint.base_url, api_key=endpoint.api_key, http_client=client, max_retries=0)
+
+
+class _WithoutKey(logging.Filter):
+    """Strikes the key out of what libraries log, such as headers that a server sends back."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        struck = _without(self._key, said)
+        if struck != said:
+            record.msg, record.args = struck, ()
+        return True
+
+
+def _without(key: str, text: str) -> str:
+    return text.replace(key, "***") if key != "none" else text
 
 
 class _Oversized(Exception):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import traceback
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -216,3 +220,69 @@ def test_concurrency_is_bounded_and_odd_replies_are_survived(serve: Serve, compl
         replies = Client(backend).ask_all(questions)
     assert all(reply.answer is not None for reply in replies)
     assert len(server.requests) == 24
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 500])
+def test_a_key_is_in_no_log_error_or_reply_at_any_level(
+    serve: Serve, say: Callable[..., Any], completed: Callable[..., Any], caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """The server repeats it wherever it can; every logger is switched to debug after the connection is made."""
+    key = "sk-very-secret-0123456789"
+    body = completed(f"you sent {key}") if status == 200 else {"error": {"message": f"wrong: {key}"}}
+    server = serve(lambda n, _: say(status, body, {"X-Key": key}))
+    caplog.set_level(logging.DEBUG)
+    told = ""
+    with closing(OpenAIBackend(Endpoint(server.url, api_key=key), retries=0)) as backend:
+        before = {name: logging.getLogger(name).level for name in ("openai", "httpx", "httpcore", "asyncio")}
+        for name in before:
+            logging.getLogger(name).setLevel(logging.DEBUG)
+        try:
+            told = repr(backend.send(HELLO, PARAMS))
+        except (CallFailed, ServerError) as error:
+            told = "".join(traceback.format_exception(error)) + repr(error)
+        finally:
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)
+    assert server.headers[0]["authorization"] == f"Bearer {key}"
+    assert "***" in told
+    assert key not in told
+    assert caplog.records
+    lines = [line for line in caplog.text.splitlines() if key in line]
+    assert lines == []
+
+
+def test_a_packed_reply_is_not_unfolded(serve: Serve, say: Callable[..., Any]) -> None:
+    server = serve(lambda n, body: say(200, "x" * 100, {"Content-Encoding": "gzip"}))
+    with pytest.raises(CallFailed, match="packed with 'gzip'") as failed:
+        ask(server.url)
+    assert failed.value.kind == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("2", 2.0),
+        ("0.5", 0.5),
+        ("-3", 0.0),
+        ("soon", None),
+        ("nan", None),
+        ("", None),
+        ("1e9", 1e9),
+        ("Mon, 99 Foo", None),
+    ],
+)
+def test_what_a_server_says_of_waiting_is_understood(
+    serve: Serve, say: Callable[..., Any], said: str, seconds: float | None
+) -> None:
+    server = serve(lambda n, body: say(429, {}, {"Retry-After": said}))
+    with pytest.raises(CallFailed) as failed:
+        ask(server.url)
+    assert failed.value.retry_after == seconds
+
+
+def test_a_date_to_wait_for_is_understood(serve: Serve, say: Callable[..., Any]) -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
+    server = serve(lambda n, body: say(429, {}, {"Retry-After": until}))
+    with pytest.raises(CallFailed) as failed:
+        ask(server.url)
+    assert failed.value.retry_after == pytest.approx(39, abs=20)

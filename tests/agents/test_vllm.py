@@ -125,7 +125,7 @@ class Fine(http.server.BaseHTTPRequestHandler):
         self.send_response(200); self.end_headers()
     def log_message(self, *a): pass
 worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-print("worker", worker.pid, flush=True)
+print("keeper", os.getppid(), "server", os.getpid(), "worker", worker.pid, flush=True)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Fine).serve_forever()
 """
 
@@ -150,8 +150,16 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def worker_of(log: Path) -> int:
-    return int(log.read_text().split("worker ")[1].split()[0])
+def ends(pid: int) -> bool:
+    """Whether a process is gone within a while."""
+    deadline = time.monotonic() + 20
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not alive(pid)
+
+
+def pid_of(part: str, log: Path) -> int:
+    return int(log.read_text().split(f"{part} ")[1].split()[0])
 
 
 def test_a_server_ends_with_its_block_and_all_its_processes_with_it(fake: Path, tmp_path: Path) -> None:
@@ -159,7 +167,7 @@ def test_a_server_ends_with_its_block_and_all_its_processes_with_it(fake: Path, 
     with vllm_engine.vllm_server(log=log) as endpoint:
         assert endpoint.model == "small"
         assert endpoint.base_url.startswith("http://127.0.0.1:")
-        worker = worker_of(log)
+        worker = pid_of("worker", log)
         assert alive(worker)
     assert not alive(worker)
 
@@ -193,19 +201,11 @@ def test_a_server_ends_with_who_started_it(fake: Path, tmp_path: Path, how: sign
     with start(fake, log) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline().startswith("http://127.0.0.1:")
-        worker = worker_of(log)
+        worker = pid_of("worker", log)
         os.kill(parent.pid, how)
         parent.communicate(timeout=30)
         assert parent.returncode == status
-    deadline = time.monotonic() + 20
-    while alive(worker):
-        assert time.monotonic() < deadline, "the server outlived its parent"
-        time.sleep(0.1)
-
-
-def child_of(pid: int) -> int:
-    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(child)
+    assert ends(worker)
 
 
 @pytest.mark.parametrize("victim", ["keeper", "server"])
@@ -214,16 +214,14 @@ def test_no_part_of_a_server_outlives_another(fake: Path, tmp_path: Path, victim
     with start(fake, log) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()
-        keeper = child_of(parent.pid)
-        server = child_of(keeper)
-        os.kill(keeper if victim == "keeper" else server, signal.SIGKILL)
+        os.kill(pid_of(victim, log), signal.SIGKILL)
         parent.communicate(timeout=30)
         assert parent.returncode == 1
-    assert not alive(server)
+    assert ends(pid_of("server", log))
     if victim == "server":  # without a keeper it is asked to end, and vLLM then ends its own processes
-        assert not alive(worker_of(log))
+        assert ends(pid_of("worker", log))
     else:
-        os.kill(worker_of(log), signal.SIGKILL)
+        os.kill(pid_of("worker", log), signal.SIGKILL)
 
 
 def test_a_server_that_dies_at_once_is_told_with_its_last_words(fake: Path, tmp_path: Path) -> None:

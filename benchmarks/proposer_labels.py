@@ -62,7 +62,7 @@ def held_against(world: TextWorld, folder: Path, way: str, language: str, second
     with warnings.catch_warnings(), whyrank.open(folder) as study:
         warnings.simplefilter("ignore", whyrank.errors.WhyRankWarning)
         data = study.data
-        known = [name for name in names if f"items.{name}" in data.attributes]
+        known = [name for name in names if data.attributes[f"items.{name}"].role == "any"]
         table: Any = study.validate([f"items.{name} -> events.purchase" for name in known]) if known else pd.DataFrame()
     lines = []
     for name in names:

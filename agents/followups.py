@@ -66,8 +66,8 @@ def next_round(
 ) -> list[Hypothesis]:
     """Ask what the verdicts raise; returns hypotheses about edges not yet tested, or tested ones with an instrument.
 
-    Effects that vary, were found or are undecided: for whom do they differ? Effects that collapsed: what drives both
-    ends? Effects behind something unmeasured: what moves the cause alone? And of what was never tested: what next?
+    Effects that are undecided, found or known to vary: for whom do they differ? Effects that collapsed: what drives
+    both ends? Effects behind something unmeasured: what moves the cause alone? Of what was never tested: what next?
 
     Parameters
     ----------

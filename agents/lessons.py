@@ -31,7 +31,7 @@ class Lesson:
     edge : the edge.
     verdict : of its contrasts: validated if one is, else refuted if all are, else inconclusive, else unidentifiable.
     reversed : it was refuted because the effect, which there is, goes the other way than was claimed.
-    varies : the effect was found not to be the same in all parts of the log.
+    varies : the effect was found to differ with some attribute.
     collapsed : cause and effect go together, and adjustment takes that away.
     thin : too few users or items carry the cause for anything to be found, whoever is asked about.
     p_value : the smallest of its contrasts; 1 where nothing was tested.
@@ -57,7 +57,7 @@ class Agenda:
 
     Attributes
     ----------
-    modifiers : effects that vary, that were found, or that are undecided: for whom do they differ?
+    modifiers : effects that are undecided, that were found, or that are known to vary: for whom do they differ?
     confounders : effects that collapsed: what drives both ends?
     instruments : effects that can't be told because of something unmeasured: what moves the cause alone?
     lessons : everything that was learned.
@@ -82,7 +82,7 @@ def agenda(lessons: Sequence[Lesson], outcomes: Collection[str]) -> Agenda:
     """
     plain = [x for x in lessons if x.edge.modifier is None and x.edge.effect in outcomes]
     worth = [x for x in plain if not x.thin and (x.varies or x.found or x.verdict == "inconclusive")]
-    worth.sort(key=lambda x: (not x.varies, x.found, x.p_value, str(x.edge)))
+    worth.sort(key=lambda x: (x.varies, x.found, x.p_value, str(x.edge)))
     gone = sorted((x for x in plain if x.collapsed), key=lambda x: str(x.edge))
     blocked = sorted((x for x in plain if x.verdict == "unidentifiable"), key=lambda x: str(x.edge))
     most = MOST_EFFECTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,6 +141,9 @@ def test_the_command_line_tells_the_rounds(model: ScriptedModel, tmp_path: Path)
     assert result.exit_code == 0, result.stderr
     assert "round 1: " in result.stdout
     assert "round 2: " in result.stdout
+    found = re.findall(r"round \d: .* to test, (\d+) contrasts validated; \d+ calls", result.stdout)
+    assert len(found) == 2
+    assert sum(map(int, found)) == csv(tmp_path).count(",validated,") > 0
     wrong = CliRunner().invoke(main, ["run", str(tmp_path), "--rounds", "0"])
     assert wrong.exit_code == 2
     with whyrank.open(tmp_path) as study, pytest.raises(InputError, match="0 rounds propose nothing"):
@@ -196,5 +200,8 @@ def test_verdicts_become_lessons() -> None:
     other = lessons_of([judged("refuted", claimed_sign="-")])[0]
     assert other.reversed
     assert other.found
+    contrast = Contrast(Edge.parse("items.a -> events.y | users.b"))
+    plain, modified = lessons_of([judged("inconclusive"), judged("validated", contrast=contrast)])
+    assert (plain.varies, modified.varies) == (True, False)
     thin = lessons_of([judged("inconclusive", smaller_arm=3)])[0]
     assert thin.thin

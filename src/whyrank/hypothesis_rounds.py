@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whyrank.agents.client import Client, Progress
 from whyrank.agents.lessons import Lesson, Word
@@ -16,7 +17,7 @@ from whyrank.estimators.estimate import Judgement
 from whyrank.ledger import Ledger
 from whyrank.screen import screen
 
-__all__ = ["LedgerMemory", "lessons_of", "run_rounds", "told"]
+__all__ = ["LedgerMemory", "lessons_of", "run_rounds", "told", "validated_by"]
 
 _FEWEST_CARRIERS = 10
 """Items or users in the smaller arm below which nothing can be found, whoever is asked about."""
@@ -26,8 +27,8 @@ _FEWEST_CARRIERS = 10
 class LedgerMemory:
     """Keeps finished rounds in the ledger, under a `key` that names what they depend on.
 
-    A round counts as finished once it is written down after its hypotheses: a kill in between has it asked again, from
-    the calls that are kept.
+    A round and its hypotheses are written down at once: a kill before that has it asked again, from the calls that are
+    kept, and with the verdicts that it was asked with.
     """
 
     ledger: Ledger
@@ -44,8 +45,7 @@ class LedgerMemory:
 
     def keep(self, round: Round, hypotheses: Sequence[Hypothesis]) -> None:
         """Keep a finished round and what came of it."""
-        self.ledger.add_hypotheses(hypotheses)
-        self.ledger.add_round(self.key, round)
+        self.ledger.add_round(self.key, round, hypotheses)
 
 
 def run_rounds(
@@ -128,7 +128,9 @@ def lessons_of(judgements: Iterable[Judgement]) -> list[Lesson]:
     by_edge: dict[Edge, list[Judgement]] = {}
     for judgement in judgements:
         by_edge.setdefault(judgement.estimate.contrast.edge, []).append(judgement)
-    return [_lesson(edge, found) for edge, found in sorted(by_edge.items(), key=lambda one: str(one[0]))]
+    lessons = [_lesson(edge, found) for edge, found in sorted(by_edge.items(), key=lambda one: str(one[0]))]
+    vary = {Edge(x.edge.cause, x.edge.effect) for x in lessons if x.edge.modifier and x.verdict == "validated"}
+    return [replace(lesson, varies=lesson.edge in vary) for lesson in lessons]
 
 
 def _lesson(edge: Edge, judgements: Sequence[Judgement]) -> Lesson:
@@ -164,8 +166,24 @@ def _has_collapsed(j: Judgement) -> bool:
     return bool(e.naive_significant) and abs(e.estimate) < abs(e.naive) / 2
 
 
-def told(rounds: Sequence[Round]) -> list[str]:
-    """Return a line for each round: what it proposed and kept, what it cost, and what went wrong."""
+def validated_by(hypotheses: Iterable[Hypothesis], judgements: Iterable[Judgement]) -> dict[int, int]:
+    """Return how many validated contrasts each round of the model was the first to propose."""
+    first: dict[Edge, int] = {}
+    for h in hypotheses:
+        if h.source == "llm":
+            first[h.edge] = min(h.round, first.get(h.edge, h.round))
+    edges = [j.estimate.contrast.edge for j in judgements if j.verdict == "validated"]
+    return dict(sorted(Counter(first[edge] for edge in edges if edge in first).items()))
+
+
+def told(rounds: Sequence[Round], validated: Mapping[int, int] | None = None) -> list[str]:
+    """Return a line for each round: what it proposed, kept and found, what it cost, and what went wrong.
+
+    Parameters
+    ----------
+    rounds : the rounds.
+    validated : by round, what `validated_by` counts; None leaves it out.
+    """
     lines = []
     for r in rounds:
         less = [
@@ -174,9 +192,10 @@ def told(rounds: Sequence[Round]) -> list[str]:
             if count
         ]
         wrong = ", ".join(f"{count} {kind}" for kind, count in sorted(r.failures.items()))
+        found = "" if validated is None else f", {validated.get(r.number, 0)} contrasts validated"
         lines.append(
-            f"round {r.number}: {r.proposed} proposed{''.join(f', {part}' for part in less)}, {r.kept} to test; "
-            f"{r.calls} calls{f', unusable: {wrong}' if wrong else ''}"
+            f"round {r.number}: {r.proposed} proposed{''.join(f', {part}' for part in less)}, {r.kept} to test"
+            f"{found}; {r.calls} calls{f', unusable: {wrong}' if wrong else ''}"
         )
         lines += [f"  {note}" for note in r.notes]
     return lines

@@ -22,7 +22,7 @@ from whyrank.edge import Edge, Hypothesis
 from whyrank.errors import InputError, WhyRankWarning
 from whyrank.estimators.estimate import Estimate, Judgement
 from whyrank.estimators.judge import judge
-from whyrank.hypothesis_rounds import LedgerMemory, run_rounds
+from whyrank.hypothesis_rounds import LedgerMemory, run_rounds, validated_by
 from whyrank.ledger import Ledger
 from whyrank.order_of_tests import Budget, Spending, contrasts_of, plan_tests, record_of
 from whyrank.ranker import ContextLike, Ranker, read_context
@@ -64,6 +64,7 @@ class RunSummary:
     hypotheses, estimated, judged : edges proposed, contrasts estimated now, verdicts reached.
     calls, cached : model calls sent, and calls answered from the ledger.
     rounds : what each round of the language model came to, earlier runs' included.
+    validated : by round, validated contrasts that it was the first to propose.
     verdicts : number of each verdict.
     report : where the report lies.
     """
@@ -76,6 +77,7 @@ class RunSummary:
     verdicts: dict[str, int] = field(default_factory=dict)
     report: Path | None = None
     rounds: tuple[Round, ...] = ()
+    validated: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def run(
         counts,
         path,
         proposed.rounds,
+        validated_by(proposed.hypotheses, judgements),
     )
 
 

@@ -68,7 +68,7 @@ def run(
         f"{summary.hypotheses} hypotheses, {summary.estimated} contrasts estimated now, "
         f"{summary.calls} model calls sent and {summary.cached} answered from the ledger, {seconds:.1f} s"
     )
-    for line in told(summary.rounds):
+    for line in told(summary.rounds, summary.validated):
         click.echo(plain(line))
     click.echo(f"report: {summary.report}")
 

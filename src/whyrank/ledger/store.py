@@ -192,20 +192,7 @@ class Ledger:
 
     def add_hypotheses(self, hypotheses: Iterable[Hypothesis]) -> None:
         """Keep hypotheses; of those with the same edge, source, round and claimed sign the first one stays."""
-        created = schema.now()
-        rows = [
-            {
-                "edge": str(h.edge),
-                "source": h.source,
-                "round": h.round,
-                "claimed_sign": h.claimed_sign,
-                "record": encode(h),
-                "created": created,
-                "likelihood": h.likelihood,
-                "unmeasured": ", ".join(h.unmeasured) or None,
-            }
-            for h in hypotheses
-        ]
+        rows = _hypothesis_rows(hypotheses)
         with writing(self._engine, self._where) as connection:
             for row in rows:
                 connection.execute(insert_new(connection, schema.hypotheses, row))
@@ -227,8 +214,9 @@ class Ledger:
             row = {"name": name, "key": key, "finished": schema.now()}
             connection.execute(insert_new(connection, schema.stages, row))
 
-    def add_round(self, key: str, round: Round) -> None:
-        """Keep what a finished round of the loop came to; `key` is a hash of what the loop depends on."""
+    def add_round(self, key: str, round: Round, hypotheses: Iterable[Hypothesis] = ()) -> None:
+        """Keep a finished round of the loop and its hypotheses, all or none; `key` hashes what the loop depends on."""
+        rows = _hypothesis_rows(hypotheses)
         row = {
             "key": key,
             "number": round.number,
@@ -239,6 +227,8 @@ class Ledger:
             "finished": schema.now(),
         }
         with writing(self._engine, self._where) as connection:
+            for hypothesis in rows:
+                connection.execute(insert_new(connection, schema.hypotheses, hypothesis))
             connection.execute(insert_new(connection, schema.rounds, row))
 
     def rounds(self, key: str) -> list[Round]:
@@ -408,6 +398,23 @@ def _version(distribution: str) -> str:
 
 def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def _hypothesis_rows(hypotheses: Iterable[Hypothesis]) -> list[dict[str, Any]]:
+    created = schema.now()
+    return [
+        {
+            "edge": str(h.edge),
+            "source": h.source,
+            "round": h.round,
+            "claimed_sign": h.claimed_sign,
+            "record": encode(h),
+            "created": created,
+            "likelihood": h.likelihood,
+            "unmeasured": ", ".join(h.unmeasured) or None,
+        }
+        for h in hypotheses
+    ]
 
 
 def _estimate_row(fingerprint: str, settings_hash: str, e: Estimate) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from whyrank.datasets.text_schema import SCHEMA_FILE, TextAttribute, TextSchema,
 __all__ = ["add_text_columns", "labels_path", "schema_path"]
 
 _FROM_TEXT = "read out of the texts"
+_EMPTY = text_hash("")
 
 
 def schema_path(config: StudyConfig) -> Path:
@@ -90,7 +91,7 @@ def _labelled(
     for row, (item, text) in enumerate(zip(map(str, items.ids), hashes, strict=True)):
         label = book.current(item, attribute, text)
         if label is None:
-            waiting += 1
+            waiting += text != _EMPTY  # nothing can be read out of no text
         elif label.label:
             codes[row] = levels.index(label.label)
             by[label.by] += 1

@@ -74,17 +74,22 @@ def label_study(data: StudyData, client: Client, *, progress: Progress | None = 
 def text_table(data: StudyData) -> pd.DataFrame:
     """Return one row a level of each attribute from texts: items with it, and how sure the labels are.
 
-    Columns: attribute, level, items, agreement (mean, NaN without labels), by; the level "" is a missing label and
-    "(to do)" an item that waits for one.
+    Columns: attribute, level, items, agreement (mean, NaN without labels), by; the level "" is a missing label, or an
+    item without a text, and "(to do)" one that waits for its label.
     """
     schema = _schema(data)
     book = read_labels(labels_path(data.config))
     hashes = [text_hash(text) for text in item_texts(data.items, list(data.texts))]
+    nothing = text_hash("")
     rows = []
     for attribute in schema.used:
         found = [book.current(str(item), attribute, hashed) for item, hashed in zip(data.item_ids, hashes, strict=True)]
         for level in (*attribute.levels, "", "(to do)"):
-            mine = [one for one in found if (one.label if one is not None else "(to do)") == level]
+            mine = [
+                one
+                for one, hashed in zip(found, hashes, strict=True)
+                if (one.label if one is not None else "" if hashed == nothing else "(to do)") == level
+            ]
             sure = [one.agreement for one in mine if one is not None]
             by = Counter(one.by for one in mine if one is not None)
             rows.append(

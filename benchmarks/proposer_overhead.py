@@ -1,7 +1,7 @@
 """What thousands of questions cost on our side: time, memory, and calls a second, with a model that answers at once.
 
 A study with as many attributes and outcomes as make the wanted number of pairs; a scripted model finds every one of
-them likely, so that each becomes a proposal with its direction, its details and its votes, all of it in a ledger on disk.
+them likely, so that each becomes a proposal with its direction, its details and its votes, all in a ledger on disk.
 Nothing of the time is the model's. A second run is answered from the ledger.
 
     python benchmarks/proposer_overhead.py           10,000 proposals

@@ -94,7 +94,10 @@ def criticise(
     samples: int = 1,
     progress: Progress | None = None,
 ) -> Criticism:
-    """Look at claims; an edge that could as well go the other way must win over that.
+    """Look at claims; where votes are asked, an edge that could as well go the other way must win over that.
+
+    Likelihoods drop nothing: what a small model's are right about is how common the phrases are (docs/critic.md). They
+    go with the claims, into the order of testing, and decide between two claims that contradict each other.
 
     Parameters
     ----------
@@ -121,7 +124,8 @@ def criticise(
     if chosen == "normalised likelihood":
         claims, cost = _with_likelihoods(claims, data, client, language, progress)
         usage += cost
-    either = [pair for pair in dict.fromkeys((h.edge.cause, h.edge.effect) for h in claims) if _either_way(pair, data)]
+    pairs = dict.fromkeys((h.edge.cause, h.edge.effect) for h in claims)
+    either = [pair for pair in pairs if chosen != "normalised likelihood" and _either_way(pair, data)]
     phrases = [(phrase(cause, data), phrase(effect, data)) for cause, effect in either]
     said, cost = ask_directions_of(
         client, phrases, strategy=chosen, language=language, samples=samples, progress=progress
@@ -132,10 +136,10 @@ def criticise(
     dropped: list[tuple[Hypothesis, str]] = []
     for h in claims:
         lean = leans.get((h.edge.cause, h.edge.effect))
-        if lean is not None and lean.answered and _loses(lean, chosen):
-            dropped.append((_voted(h, lean, chosen), "the model rather sees the effect as the cause, or neither"))
+        if lean is not None and lean.answered and _loses(lean):
+            dropped.append((_voted(h, lean), "the model rather sees the effect as the cause, or neither"))
         else:
-            passed.append(h if lean is None else _voted(h, lean, chosen))
+            passed.append(h if lean is None else _voted(h, lean))
     known = [edge for edge in data.config.graph.edges if edge.modifier is None]
     left, cycles = break_cycles(passed, known)
     kept = set(map(id, left))
@@ -223,16 +227,14 @@ def _either_way(pair: tuple[str, str], data: StudyData) -> bool:
     return effect in data.attributes and not allowed(Edge(effect, cause), data)
 
 
-def _loses(said: Direction, strategy: DirectionStrategy) -> bool:
-    if strategy == "normalised likelihood":
-        return said.lean < 0
+def _loses(said: Direction) -> bool:
     return said.forward <= max(said.backward, 1.0 - said.forward - said.backward)
 
 
-def _voted(h: Hypothesis, said: Direction, strategy: DirectionStrategy) -> Hypothesis:
+def _voted(h: Hypothesis, said: Direction) -> Hypothesis:
     """The claim with the calls that it went through; votes for its direction count as its confidence if fewer."""
     keys = tuple(dict.fromkeys((*h.call_keys, *said.keys)))
-    if strategy == "normalised likelihood" or not said.answered:
+    if not said.answered:
         return replace(h, call_keys=keys)
     share = said.forward if h.confidence is None else min(h.confidence, said.forward)
     return replace(h, confidence=share, call_keys=keys)

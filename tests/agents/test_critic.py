@@ -162,6 +162,24 @@ def test_likelihoods_are_added_to_every_claim(shop: Shop) -> None:
     assert again.hypotheses == found.hypotheses
 
 
+def test_likelihoods_drop_nothing_but_decide_between_opposites(shop: Shop) -> None:
+    attributes = (
+        Attribute("items.tier", "numeric", description="the brand"),
+        Attribute("items.price", "numeric", description="the price"),
+    )
+
+    def likes(text: str) -> float:
+        return -1.0 if text == "Changing the brand causes a change in the price." else -4.0
+
+    client = Client(Scoring(by_place, likes=likes))
+    one = criticise(claims("items.price -> items.tier"), shop(attributes=attributes), client, strategy="likelihood")
+    assert [str(h.edge) for h in one.hypotheses] == ["items.price -> items.tier"]
+    both = claims("items.price -> items.tier", "items.tier -> items.price")
+    found = criticise(both, shop(attributes=attributes), client, strategy="likelihood")
+    assert [str(h.edge) for h in found.hypotheses] == ["items.tier -> items.price"]
+    assert len(found.cycles) == 1
+
+
 def test_a_score_that_fails_leaves_the_claim_as_it_was(shop: Shop) -> None:
     class Broken(Scoring):
         def score(self, prefix: str, continuation: str) -> SequenceScore:

@@ -1,8 +1,8 @@
 """Does reading the verdicts pay? Shops whose discount works for one kind of people only: who finds out for whom?
 
 `python benchmarks/proposer_loop.py` draws shops in which a discount moves purchases among members (one user in four)
-and nobody else, and has the model propose: in one round, and in several, each of which reads the verdicts. Within the same
-budget of tested edges: how often is "discount -> purchase, differs by member" validated, how often is another
+and nobody else, and has the model propose: in one round, and in several, each of which reads the verdicts. Within the
+same budget of tested edges: how often is "discount -> purchase, differs by member" validated, how often is another
 modifier, which would be wrong? Beside the model stands a proposer that draws at random, asked in the same ways.
 """
 

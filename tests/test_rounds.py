@@ -54,7 +54,9 @@ def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
 def shop(folder: Path, **llm: object) -> Path:
     file = write_world(small_world(7), folder)
     lines = "".join(f"{key} = {value!r}\n" for key, value in llm.items())
-    file.write_text(file.read_text(encoding="utf-8") + f"\n[llm]\n{lines}", encoding="utf-8")
+    file.write_text(
+        file.read_text(encoding="utf-8") + f"\n[llm]\n{lines}\n[validation]\naudit = false\n", encoding="utf-8"
+    )
     return folder
 
 

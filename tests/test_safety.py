@@ -51,6 +51,12 @@ def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
     return scripted
 
 
+def quick(study: Path) -> Path:
+    """Leave the audit out, which asks nobody anything."""
+    study.write_text(study.read_text(encoding="utf-8") + "\n[validation]\naudit = false\n", encoding="utf-8")
+    return study
+
+
 def prompts_in(ledger: Path) -> list[str]:
     """Every prompt that was ever sent, as the ledger keeps it."""
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
@@ -69,7 +75,7 @@ def test_no_id_and_no_row_is_in_any_prompt_of_a_full_run(model: ScriptedModel, t
     titles[::3] = [f"{title} ({key})" for title, key in zip(titles[::3], items["item_id"][::3], strict=True)]
     titles[1] = f"as liked by {users['user_id'].iloc[0]}"
     items["title"] = titles
-    file = write_world(world, tmp_path)
+    file = quick(write_world(world, tmp_path))
     with whyrank.open(file) as study:
         study.run(sources=("llm",), rounds=2)
         prompts = prompts_in(study.workdir / "ledger.sqlite")
@@ -87,7 +93,7 @@ def test_a_stranger_s_text_is_quoted_bounded_and_changes_no_verdict(model: Scrip
         world = small_world(7)
         if text is not None:
             world.items["title"] = [text] * len(world.items)
-        write_world(world, folder)
+        quick(write_world(world, folder))
         before = len(model.sent)
         with whyrank.open(folder) as study:
             study.run(sources=("llm", "exhaustive"), rounds=1)
@@ -156,7 +162,7 @@ def test_a_key_is_sent_and_kept_nowhere(
 ) -> None:
     monkeypatch.setenv("WHYRANK_API_KEY", KEY)
     caplog.set_level(logging.DEBUG)
-    file = write_world(small_world(7), tmp_path)
+    file = quick(write_world(small_world(7), tmp_path))
     with echoing_server() as (url, keys):
         file.write_text(file.read_text(encoding="utf-8") + f'\n[llm]\nbase_url = "{url}"\n', encoding="utf-8")
         result = CliRunner().invoke(main, ["run", str(tmp_path), "--source", "llm", "--rounds", "1"])

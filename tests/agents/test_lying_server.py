@@ -248,7 +248,10 @@ def test_a_whole_run_ends_with_what_was_good(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(connect, "OpenAIBackend", partial(OpenAIBackend, timeout=10.0))
     file = write_world(small_world(7), tmp_path)
     with lying_server(plan) as (url, lying):
-        text = file.read_text(encoding="utf-8") + f'\n[llm]\nbase_url = "{url}"\nmax_concurrency = 8\n'
+        text = (
+            file.read_text(encoding="utf-8")
+            + f'\n[llm]\nbase_url = "{url}"\nmax_concurrency = 8\n[validation]\naudit = false\n'
+        )
         file.write_text(text, encoding="utf-8")
         result = CliRunner().invoke(main, ["run", str(tmp_path), "--source", "llm", "--rounds", "1"])
     assert result.exit_code == 0, result.stderr

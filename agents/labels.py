@@ -29,6 +29,12 @@ UNCLEAR = "unclear"
 _SIMILAR = 0.05
 """How far apart, in cosines, two levels must be for the nearer one to be e times as probable."""
 
+_COMPARED = 100
+"""Texts of the catalogue that a likelihood is held against, at most."""
+
+_EMBEDDED = 64
+"""Texts in one request for embeddings."""
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -64,18 +70,20 @@ def label_items(
     book: LabelBook,
     client: Client,
     *,
+    again: bool = False,
     progress: Progress | None = None,
 ) -> Labelled:
     """Label every item that has no label for its text and the attribute's definition as they are now.
 
-    Each label is the level that most votes, or most of the probability, fall on; with less than `schema.agreement`, or
-    if most say that the text doesn't tell, it is missing. Ids are masked in what a model reads. Calls are kept in the
-    client's store: after a kill nothing is asked twice.
+    Each label is the level that most votes, or most of the probability, fall on, with that share as its agreement;
+    readers take one with less than `schema.agreement` as missing. It is "" if most say that the text doesn't tell. Ids
+    are masked in what a model reads. Calls are kept in the client's store: after a kill nothing is asked twice.
 
     Parameters
     ----------
     data, schema, book : the study, the attributes, and the labels there are.
     client : whom to ask.
+    again : label anew what has a label too, but for those that a person wrote.
     progress : called with what is being asked and how much of it is done.
 
     Raises
@@ -86,7 +94,8 @@ def label_items(
         If the server is gone.
     """
     language = data.config.study.language
-    tasks = _tasks(data, schema, book)
+    everything = _tasks(data, schema)
+    tasks = [task for task in everything if _open(task, book, again)]
     if not tasks:
         return Labelled(book, 0, schema.method, Usage.of([]))
     method, usage = schema.method, Usage.of([])
@@ -96,28 +105,33 @@ def label_items(
     if method == "votes":
         shares, cost = _by_votes(tasks, schema, client, language, progress)
     elif method == "likelihood":
-        shares, cost = _by_likelihood(tasks, client, language, progress)
+        shares, cost = _by_likelihood(tasks, everything, client, language, progress)
     else:
-        shares, cost = _by_similarity(tasks, client)
+        shares, cost = _by_similarity(tasks, client, progress)
     made = [
-        _label(task, share, schema, method, client.backend.model)
+        _label(task, share, method, client.backend.model)
         for task, share in zip(tasks, shares, strict=True)
         if share is not None
     ]
     return Labelled(book.updated(made), len(made), method, usage + cost)
 
 
-def _tasks(data: StudyData, schema: TextSchema, book: LabelBook) -> list[_Task]:
-    """The items and attributes without a current label; items whose text is empty need none."""
+def _tasks(data: StudyData, schema: TextSchema) -> list[_Task]:
+    """Every item and attribute, but for items whose text is empty: nothing can be read out of it."""
     texts = item_texts(data.items, list(data.texts))
     hashes = [text_hash(text) for text in texts]
     mask = IdMask([*data.user_ids, *data.item_ids])
     tasks = []
     for attribute in schema.used:
         for item, text, hashed in zip(map(str, data.item_ids), texts, hashes, strict=True):
-            if text and book.current(item, attribute, hashed) is None:
+            if text:
                 tasks.append(_Task(item, shorten(mask(text, item), schema.longest), hashed, attribute))
     return tasks
+
+
+def _open(task: _Task, book: LabelBook, again: bool) -> bool:
+    label = book.current(task.item, task.attribute, task.hash)
+    return label is None or (again and label.by != "hand")
 
 
 def _by_votes(
@@ -145,15 +159,21 @@ def _question(task: _Task, vote: int, schema: TextSchema, language: Language) ->
 
 
 def _by_likelihood(
-    tasks: Sequence[_Task], client: Client, language: Language, progress: Progress | None
+    tasks: Sequence[_Task],
+    everything: Sequence[_Task],
+    client: Client,
+    language: Language,
+    progress: Progress | None,
 ) -> tuple[list[dict[str, float] | None], Usage]:
     """The probability of each level's meaning after the text, beside that after any other text of the catalogue.
 
-    A meaning that is a likely thing to say anyway wins nothing by it: its mean over all texts is taken off.
+    A meaning that is a likely thing to say anyway wins nothing by it: its mean over texts of the catalogue is taken
+    off, which are the same ones however few items are labelled now.
     """
+    asked = [*tasks, *_typical(tasks, everything)]
     places: list[tuple[int, str]] = []
     texts: list[Scored] = []
-    for i, task in enumerate(tasks):
+    for i, task in enumerate(asked):
         for level, meaning in task.attribute.levels.items():
             places.append((i, level))
             texts.append(_scored(task.text, meaning or level, language))
@@ -163,16 +183,24 @@ def _by_likelihood(
     }
     typical: dict[tuple[str, str], list[float]] = {}
     for (i, level), logprob in told.items():
-        typical.setdefault((tasks[i].attribute.name, level), []).append(logprob)
+        if i >= len(tasks):
+            typical.setdefault((asked[i].attribute.name, level), []).append(logprob)
     shares: list[dict[str, float] | None] = []
     for i, task in enumerate(tasks):
         gains = {
             level: told[i, level] - _mean(typical[task.attribute.name, level])
             for level in task.attribute.levels
-            if (i, level) in told
+            if (i, level) in told and (task.attribute.name, level) in typical
         }
         shares.append(_softmax(gains) if len(gains) == len(task.attribute.levels) else None)
     return shares, likelihood_usage(scores)
+
+
+def _typical(tasks: Sequence[_Task], everything: Sequence[_Task]) -> list[_Task]:
+    """Texts of the catalogue to compare with, for each attribute in question: always the same ones, by their hashes."""
+    names = dict.fromkeys(task.attribute.name for task in tasks)
+    ordered = sorted(everything, key=lambda task: task.hash)
+    return [task for name in names for task in [t for t in ordered if t.attribute.name == name][:_COMPARED]]
 
 
 def _scored(text: str, meaning: str, language: Language) -> Scored:
@@ -181,14 +209,21 @@ def _scored(text: str, meaning: str, language: Language) -> Scored:
     return Scored(start, whole[len(start) :])
 
 
-def _by_similarity(tasks: Sequence[_Task], client: Client) -> tuple[list[dict[str, float] | None], Usage]:
+def _by_similarity(
+    tasks: Sequence[_Task], client: Client, progress: Progress | None
+) -> tuple[list[dict[str, float] | None], Usage]:
     """The level whose meaning lies nearest to the text, by the server's embeddings."""
     embed: Any = getattr(client.backend, "embed", None)
     if embed is None:
         raise InputError(f"labels by similarity need embeddings, and the server of {client.backend.model!r} has none")
     phrases = list(dict.fromkeys(m or level for task in tasks for level, m in task.attribute.levels.items()))
     texts = list(dict.fromkeys(task.text for task in tasks))
-    found = dict(zip([*phrases, *texts], embed([*phrases, *texts]), strict=True))
+    wanted, vectors = [*phrases, *texts], []
+    for start in range(0, len(wanted), _EMBEDDED):
+        vectors += embed(wanted[start : start + _EMBEDDED])
+        if progress is not None:
+            progress("embeddings of texts", len(vectors), len(wanted))
+    found = dict(zip(wanted, vectors, strict=True))
     shares: list[dict[str, float] | None] = [
         _softmax(
             {
@@ -198,16 +233,15 @@ def _by_similarity(tasks: Sequence[_Task], client: Client) -> tuple[list[dict[st
         )
         for task in tasks
     ]
-    return shares, Usage(questions=len(texts), calls=1, failures={})
+    return shares, Usage(questions=len(texts), calls=math.ceil(len(wanted) / _EMBEDDED), failures={})
 
 
-def _label(task: _Task, shares: dict[str, float], schema: TextSchema, method: Any, model: str) -> Label:
+def _label(task: _Task, shares: dict[str, float], method: Any, model: str) -> Label:
     level, share = max(shares.items(), key=lambda one: (one[1], one[0]))
-    won = level != UNCLEAR and share >= schema.agreement
     return Label(
         item=task.item,
         attribute=task.attribute.name,
-        label=level if won else "",
+        label="" if level == UNCLEAR else level,
         agreement=round(share, 4),
         by=method,
         model=model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,12 +43,24 @@ class Entities:
     ignored: dict[str, str]
 
 
-def load_entities(config: StudyConfig, table: Literal["users", "items"], problems: Problems) -> Entities | None:
-    """Read and check the users or the items; None if an error makes the table unusable."""
+def load_entities(
+    config: StudyConfig,
+    table: Literal["users", "items"],
+    problems: Problems,
+    *,
+    made: Callable[[str], bool] = lambda column: False,
+) -> Entities | None:
+    """Read and check the users or the items; None if an error makes the table unusable.
+
+    Parameters
+    ----------
+    made
+        Whether a column that the study file names and the table lacks is made later on.
+    """
     section = config.users if table == "users" else config.items
     with open_table(config.table_paths[table], section.table, label=section.path) as source:
         problems.findings.extend(source.findings)
-        _check_declared(config, table, source.columns, source.label, problems)
+        _check_declared(config, table, source.columns, source.label, problems, made)
         specs = {column: config.attributes.get(f"{table}.{column}") for column in source.columns}
         separators = {column: spec.sep for column, spec in specs.items() if spec is not None}
         names = [name for name in source.columns if name]
@@ -91,12 +103,19 @@ def as_series(values: Any) -> pd.Series[Any]:
 
 
 def _check_declared(
-    config: StudyConfig, table: Literal["users", "items"], columns: Iterable[str], label: str, problems: Problems
+    config: StudyConfig,
+    table: Literal["users", "items"],
+    columns: Iterable[str],
+    label: str,
+    problems: Problems,
+    made: Callable[[str], bool],
 ) -> None:
     """Report columns that the study file names and the table doesn't have."""
     columns = list(columns)
     wanted = [
-        (f'[attributes."{name}"]', name.split(".", 1)[1]) for name in config.attributes if name.startswith(f"{table}.")
+        (f'[attributes."{name}"]', column)
+        for name in config.attributes
+        if name.startswith(f"{table}.") and not made(column := name.split(".", 1)[1])
     ]
     if table == "items":
         wanted += [("items.text", name) for name in config.items.text]

@@ -18,7 +18,7 @@ from whyrank.datasets.history import add_history
 from whyrank.datasets.log import Log, load_log
 from whyrank.datasets.problems import Problems
 from whyrank.datasets.study_data import Attribute, Finding, StudyData
-from whyrank.datasets.text_columns import add_text_columns
+from whyrank.datasets.text_columns import add_text_columns, made_from_texts
 from whyrank.errors import DataError
 
 __all__ = ["check_study", "load_study"]
@@ -60,9 +60,10 @@ def _load(config: StudyConfig, problems: Problems) -> StudyData | None:
     with problems.catching("users"):
         users = load_entities(config, "users", problems)
     with problems.catching("items"):
-        items = load_entities(config, "items", problems)
+        items = load_entities(config, "items", problems, made=lambda column: made_from_texts(config, column))
         if items is not None:
-            items = add_text_columns(config, items, problems)
+            ids = [*([] if users is None else users.ids), *items.ids]
+            items = add_text_columns(config, items, ids, problems)
     with problems.catching("events"):
         log = load_log(config, users, items, problems)
     if users is None or items is None or log is None:

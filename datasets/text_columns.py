@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from whyrank.config import StudyConfig
+from whyrank.config import AttributeConfig, StudyConfig
 from whyrank.datasets.entities import Entities
 from whyrank.datasets.problems import Problems
 from whyrank.datasets.study_data import Attribute
-from whyrank.datasets.text_clean import item_texts, text_hash
+from whyrank.datasets.text_clean import IdMask, item_texts, text_hash
 from whyrank.datasets.text_features import text_features
 from whyrank.datasets.text_labels import LABELS_FILE, LabelBook, read_labels
 from whyrank.datasets.text_schema import SCHEMA_FILE, TextAttribute, TextSchema, read_schema
+from whyrank.errors import DataError, nearest
 
-__all__ = ["add_text_columns", "labels_path", "schema_path"]
+__all__ = ["add_text_columns", "labels_path", "made_from_texts", "schema_path"]
 
 _FROM_TEXT = "read out of the texts"
 _EMPTY = text_hash("")
@@ -35,12 +37,27 @@ def labels_path(config: StudyConfig) -> Path:
     return config.folder / LABELS_FILE
 
 
-def add_text_columns(config: StudyConfig, items: Entities, problems: Problems) -> Entities:
+def made_from_texts(config: StudyConfig, column: str) -> bool:
+    """Tell whether a column of the items may come from their texts: an attribute read out, or a feature's name."""
+    feature = bool(config.items.text_features) and column.startswith(("text_", "topic_"))
+    return feature or any(attribute.name == column for attribute in _schema(config).used)
+
+
+def _schema(config: StudyConfig) -> TextSchema:
+    return read_schema(schema_path(config)) if schema_path(config).is_file() else TextSchema()
+
+
+def add_text_columns(config: StudyConfig, items: Entities, ids: Iterable[object], problems: Problems) -> Entities:
     """Return the items with what their texts tell: the labels beside the study, and the features it asks for.
 
-    A label counts as long as it is of the very text and definition; otherwise it is missing, and said so.
+    A label counts as long as it is of the very text and definition, and as sure as `attributes.toml` asks for;
+    otherwise it is missing, and said so.
+
+    Parameters
+    ----------
+    ids : of users and items; no keyword or theme is made of one.
     """
-    schema = read_schema(schema_path(config)) if schema_path(config).is_file() else TextSchema()
+    schema = _schema(config)
     wanted = config.items.text_features
     if not schema.used and not wanted:
         return items
@@ -53,8 +70,9 @@ def add_text_columns(config: StudyConfig, items: Entities, problems: Problems) -
         book = read_labels(labels_path(config))
         hashes = [text_hash(text) for text in texts]
         for attribute in schema.used:
-            columns[attribute.name] = _labelled(attribute, items, hashes, book, problems)
-    for feature in text_features(texts, wanted):
+            columns[attribute.name] = _labelled(attribute, schema.agreement, items, hashes, book, problems)
+    plain = IdMask(ids).all(texts, items.ids) if wanted else texts
+    for feature in text_features(plain, wanted):
         values = feature.values
         levels = ("0", "1") if feature.binary else ()
         columns[feature.name] = (
@@ -75,14 +93,44 @@ def add_text_columns(config: StudyConfig, items: Entities, problems: Problems) -
             continue
         spec = config.attributes.get(found.name)
         if spec is not None:
-            found = replace(found, role=spec.role, description=spec.description or found.description)
+            with problems.catching("attribute"):
+                found, values = _as_said(found, values, spec)
         frame[column] = values
         attributes[found.name] = found
+    for name in config.attributes:
+        column = name.removeprefix("items.")
+        if name.startswith("items.") and made_from_texts(config, column) and column not in frame.columns:
+            problems.error(
+                "missing-column",
+                f"no feature of the texts is called {column!r}{nearest(column, columns)}, which "
+                f'[attributes."{name}"] names',
+            )
     return replace(items, frame=frame, attributes=attributes)
 
 
+def _as_said(found: Attribute, values: Any, spec: AttributeConfig) -> tuple[Attribute, Any]:
+    """The attribute with what the study file says about it: role, description and reference."""
+    if spec.kind not in (None, found.kind):
+        raise DataError(f"{found.name} comes from the texts and is {found.kind}, got kind = {spec.kind!r}")
+    found = replace(found, role=spec.role, description=spec.description or found.description)
+    if spec.reference in (None, found.reference):
+        return found, values
+    if spec.reference not in found.levels:
+        raise DataError(
+            f"{found.name}: the reference {spec.reference!r} is not one of its levels, {', '.join(found.levels)}"
+        )
+    if found.kind == "binary":
+        return replace(found, levels=found.levels[::-1], reference=spec.reference), 1.0 - values
+    return replace(found, reference=spec.reference), values
+
+
 def _labelled(
-    attribute: TextAttribute, items: Entities, hashes: list[str], book: LabelBook, problems: Problems
+    attribute: TextAttribute,
+    agreement: float,
+    items: Entities,
+    hashes: list[str],
+    book: LabelBook,
+    problems: Problems,
 ) -> tuple[Attribute, Any]:
     levels = list(attribute.levels)
     codes = np.full(len(hashes), -1, np.int32)
@@ -92,7 +140,7 @@ def _labelled(
         label = book.current(item, attribute, text)
         if label is None:
             waiting += text != _EMPTY  # nothing can be read out of no text
-        elif label.label:
+        elif label.level(agreement):
             codes[row] = levels.index(label.label)
             by[label.by] += 1
     if waiting:

@@ -30,7 +30,7 @@ class Label:
     ----------
     item : the item's id.
     attribute : without `items.`.
-    label : the level that won; "" if none did, or the text can't be told by.
+    label : the level that won, however clearly; "" if the text doesn't tell.
     agreement : share of the votes, or probability, that it won with, 0 to 1.
     by : how it was found; "hand" for one that a person wrote, which is never made anew while the text stays.
     model : who labelled.
@@ -45,6 +45,10 @@ class Label:
     model: str
     text: str
     definition: str
+
+    def level(self, agreement: float) -> str:
+        """Return the level if it won with at least this agreement, or a person wrote it; else ""."""
+        return self.label if self.by == "hand" or self.agreement >= agreement else ""
 
 
 _HEADER = tuple(field.name for field in fields(Label))

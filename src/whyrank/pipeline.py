@@ -438,7 +438,10 @@ def _ask_model(
 
 
 def read_texts(data: StudyData, ledger: Ledger, *, label: bool, force: bool = False) -> TextReport:
-    """Have the study's model propose attributes that the texts tell, or label the items by them."""
+    """Have the study's model propose attributes that the texts tell, or label the items by them.
+
+    With `force` an `attributes.toml` that is there is replaced, or what has a label is labelled anew.
+    """
     from whyrank.agents.connect import open_client
     from whyrank.text_attributes import label_study, propose_text_attributes
 
@@ -448,7 +451,7 @@ def read_texts(data: StudyData, ledger: Ledger, *, label: bool, force: bool = Fa
         _progress() as progress,
     ):
         if label:
-            return label_study(data, client, progress=AskingBar(progress))
+            return label_study(data, client, again=force, progress=AskingBar(progress))
         return propose_text_attributes(data, client, force=force, progress=AskingBar(progress))
 
 

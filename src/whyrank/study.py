@@ -151,11 +151,14 @@ class Study:
         self.__dict__.pop("data", None)
         return report
 
-    def label_texts(self) -> TextReport:
-        """Have the study's model label the items whose text or attribute has no label yet; the study is read anew."""
+    def label_texts(self, *, force: bool = False) -> TextReport:
+        """Have the study's model label the items whose text or attribute has no label yet; the study is read anew.
+
+        With `force` it labels all of them, by another model or method say; what a person wrote stays.
+        """
         from whyrank import pipeline
 
-        report = pipeline.read_texts(self.data, self.ledger, label=True)
+        report = pipeline.read_texts(self.data, self.ledger, label=True, force=force)
         self.__dict__.pop("data", None)
         return report
 

@@ -54,8 +54,12 @@ def propose_text_attributes(
     return TextReport(len(found.schema.attributes), found.unusable, usage=found.usage)
 
 
-def label_study(data: StudyData, client: Client, *, progress: Progress | None = None) -> TextReport:
-    """Label the items that need it, and write the labels beside the study.
+def label_study(
+    data: StudyData, client: Client, *, again: bool = False, progress: Progress | None = None
+) -> TextReport:
+    """Label the items that need it, or all of them `again`, and write the labels beside the study.
+
+    What a person wrote stays as it is.
 
     Raises
     ------
@@ -64,7 +68,7 @@ def label_study(data: StudyData, client: Client, *, progress: Progress | None = 
     """
     schema = _schema(data)
     book = read_labels(labels_path(data.config))
-    done: Labelled = label_items(data, schema, book, client, progress=progress)
+    done: Labelled = label_items(data, schema, book, client, again=again, progress=progress)
     if done.new:
         names = [attribute.name for attribute in schema.attributes]
         write_labels(done.book, labels_path(data.config), items=[str(i) for i in data.item_ids], attributes=names)
@@ -88,7 +92,7 @@ def text_table(data: StudyData) -> pd.DataFrame:
             mine = [
                 one
                 for one, hashed in zip(found, hashes, strict=True)
-                if (one.label if one is not None else "" if hashed == nothing else "(to do)") == level
+                if (one.level(schema.agreement) if one is not None else "" if hashed == nothing else "(to do)") == level
             ]
             sure = [one.agreement for one in mine if one is not None]
             by = Counter(one.by for one in mine if one is not None)

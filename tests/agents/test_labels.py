@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -61,7 +61,7 @@ def test_votes_label_what_the_text_says_and_leave_the_rest_missing(shop: Shop) -
 
 def test_a_model_that_answers_by_place_labels_nothing(shop: Shop) -> None:
     done = label_items(shop(titles=TITLES), schema(), LabelBook(), Client(ScriptedModel(by_place)))
-    assert {label.label for label in done.book.values()} == {""}
+    assert {label.level(schema().agreement) for label in done.book.values()} == {""}
     assert {label.agreement for label in done.book.values()} == {0.5}
 
 
@@ -88,6 +88,30 @@ def test_likelihoods_label_beside_what_is_typical(shop: Shop) -> None:
     assert done.book["item-0006", "green"].label == "yes"
     assert done.book["item-0007", "green"].label == "no"
     assert done.usage.questions == 6
+
+
+def test_one_new_text_is_held_against_the_catalogue_not_against_itself(shop: Shop) -> None:
+    def likes(text: str) -> float:
+        return 3.0 * (("green mug" in text) == text.endswith("green indeed."))
+
+    client = Client(Scoring(by_place, likes=likes))
+    first = label_items(shop(titles=TITLES), schema(method="likelihood"), LabelBook(), client)
+    changed = label_items(
+        shop(titles=("Another green mug", *TITLES[1:])), schema(method="likelihood"), first.book, client
+    )
+    assert changed.new == 1
+    assert changed.book["item-0006", "green"] == replace(
+        first.book["item-0006", "green"], text=changed.book["item-0006", "green"].text
+    )
+
+
+def test_labels_are_made_again_on_demand_but_not_those_of_a_person(shop: Shop) -> None:
+    client = Client(ScriptedModel(reads))
+    first = label_items(shop(titles=TITLES), schema(), LabelBook(), client)
+    mine = replace(first.book["item-0006", "green"], label="no", by="hand")
+    again = label_items(shop(titles=TITLES), schema(), first.book.updated([mine]), client, again=True)
+    assert again.new == 2
+    assert again.book["item-0006", "green"] == mine
 
 
 def test_similarity_takes_the_nearer_meaning(shop: Shop) -> None:

@@ -130,6 +130,47 @@ def test_labels_reach_the_study_as_long_as_text_and_definition_are_the_same(tmp_
     assert any("4 of 40 items aren't labelled" in finding.message for finding in data.findings)
 
 
+def test_labels_are_as_sure_as_the_schema_asks_for(tmp_path: Path) -> None:
+    texts = [f"text {i}" for i in range(40)]
+    shop(tmp_path, list(texts))
+    labels = [label(f"i{i:03d}", texts[i], "yes" if i % 2 else "no", agreement=0.75 + i / 200) for i in range(40)]
+    labels[0] = label("i000", texts[0], "yes", by="hand", agreement=0.6)
+    write_labels(LabelBook(labels), tmp_path / "attributes.labels.csv", items=[], attributes=["green"])
+    for asked, missing in ((0.75, 0), (0.85, 19)):
+        write_schema(TextSchema((GREEN,), agreement=asked), tmp_path / "attributes.toml", texts=["text"], force=True)
+        assert loaded(tmp_path).attributes["items.green"].missing == missing
+
+
+def test_the_study_file_has_the_last_word_on_what_comes_from_texts(tmp_path: Path) -> None:
+    texts = [f"text {i}" for i in range(40)]
+    spec = '[attributes."items.green"]\nrole = "confounder"\nreference = "yes"\ndescription = "greenness"\n'
+    shop(tmp_path, list(texts), items='text_features = ["length"]\n', more=spec)
+    write_schema(TextSchema((GREEN,)), tmp_path / "attributes.toml", texts=["text"])
+    labels = [label(f"i{i:03d}", texts[i], "yes" if i % 2 else "no") for i in range(40)]
+    write_labels(LabelBook(labels), tmp_path / "attributes.labels.csv", items=[], attributes=["green"])
+    data = loaded(tmp_path)
+    attribute = data.attributes["items.green"]
+    assert (attribute.role, attribute.reference, attribute.levels) == ("confounder", "yes", ("yes", "no"))
+    assert attribute.description == "greenness"
+    assert data.items["green"].tolist()[:2] == [1.0, 0.0]
+    file = tmp_path / "whyrank.toml"
+    file.write_text(file.read_text("utf-8") + '[attributes."items.text_lenght"]\nrole = "ignore"\n', "utf-8")
+    with pytest.raises(
+        DataError, match=r"no feature of the texts is called 'text_lenght' \(did you mean 'text_length'"
+    ):
+        loaded(tmp_path)
+
+
+def test_no_keyword_is_an_id(tmp_path: Path) -> None:
+    texts = [f"a {'wooden' if i % 2 else 'metal'} box{' like u-anna has' if i % 3 else ''}" for i in range(60)]
+    shop(tmp_path, list(texts), items='text_features = ["keywords", "topics"]\n')
+    users = pd.read_csv(tmp_path / "users.csv")
+    pd.concat([users, pd.DataFrame({"user_id": ["u-anna"], "age": [3]})]).to_csv(tmp_path / "users.csv", index=False)
+    told = [f"{a.name} {a.description}" for a in loaded(tmp_path).attributes.values()]
+    assert any("wooden" in one or "metal" in one for one in told)
+    assert not [one for one in told if "anna" in one]
+
+
 def test_what_people_edit_is_read_with_every_mistake_named(tmp_path: Path) -> None:
     path = tmp_path / "attributes.toml"
     path.write_text(

@@ -16,7 +16,7 @@ __all__ = ["attributes"]
 @study_options
 @click.option("--propose", "proposing", is_flag=True, help="Have the model read texts and write attributes.toml.")
 @click.option("--label", "labelling", is_flag=True, help="Have the model label the items that need it.")
-@click.option("--force", is_flag=True, help="With --propose: replace an attributes.toml that is there.")
+@click.option("--force", is_flag=True, help="Replace an attributes.toml that is there; label anew what is labelled.")
 @format_options
 def attributes(
     study: Path,
@@ -38,7 +38,7 @@ def attributes(
             f"{report.proposed} attributes in {opened.text_schema_path}; read and edit them, then --label", err=True
         )
     if labelling:
-        report = opened.label_texts()
+        report = opened.label_texts(force=force)
         calls = 0 if report.usage is None else report.usage.calls
         click.echo(f"{report.labelled} labels made now, by {report.method}, {calls} calls", err=True)
     if not proposing or labelling:

@@ -3,7 +3,8 @@
 `python benchmarks/proposer_labels.py` writes a shop whose purchases follow whether an item is made with the environment
 in mind, which only its description tells, in many wordings (`text_world.py`), in English and in Chinese; has the items
 labelled by the schema that a person would write; holds the labels against the truth; and has the edge judged. Beside it
-stands a baseline without a model: the level whose meaning shares more words with the text.
+stand a baseline without a model, the level whose meaning shares more words with the text, and the true labels: what the
+judge could find at best.
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ def _chance(one: Any, other: Any) -> float:
     return float(sum(np.mean(one == level) * np.mean(other == level) for level in (0, 1))) if len(one) else 1.0
 
 
-def label_by_words(folder: Path) -> None:
-    """Label by shared words: the level whose meaning shares more of them with the text; none at a tie."""
+def label_without_model(folder: Path, truth: pd.DataFrame | None) -> None:
+    """Label by the truth, or by shared words: the level whose meaning shares more with the text; none at a tie."""
     with warnings.catch_warnings(), whyrank.open(folder) as study:
         warnings.simplefilter("ignore", whyrank.errors.WhyRankWarning)
         data = study.data
@@ -103,7 +104,10 @@ def label_by_words(folder: Path) -> None:
     for attribute in schema.used:
         meanings = {level: set(tokens(meaning)) for level, meaning in attribute.levels.items()}
         for item, text in zip(map(str, data.item_ids), item_texts(data.items, list(data.texts)), strict=True):
-            found = _nearest(meanings, text)
+            if truth is None:
+                found = _nearest(meanings, text)
+            else:
+                found = list(attribute.levels)[int(truth[attribute.name].loc[item])]
             labels.append(Label(item, attribute.name, found, 1.0, "hand", "words", text_hash(text), attribute.hash))
     names = [attribute.name for attribute in schema.attributes]
     write_labels(
@@ -133,7 +137,7 @@ def main() -> None:
     lines: list[Line] = []
     for language in languages:
         for seed in range(7, 7 + options.seeds):
-            for way in ("words", options.method):
+            for way in ("words", "truth", options.method):
                 with tempfile.TemporaryDirectory(prefix="texts-") as name:
                     lines += one_shop(Path(name), language, seed, items, way, options.base_url)
     show(lines)
@@ -146,11 +150,11 @@ def main() -> None:
 def one_shop(folder: Path, language: Language, seed: int, items: int, way: str, base_url: str) -> list[Line]:
     """Write one shop, label its items in one way, and judge."""
     world = write_text_world(folder, language=language, seed=seed, n_items=items, base_url=base_url)
-    head = "" if way == "words" else f'method = "{way}"\n'
+    head = "" if way in ("words", "truth") else f'method = "{way}"\n'
     (folder / "attributes.toml").write_text(head + SCHEMA[language], encoding="utf-8")
     start, used = time.perf_counter(), way
-    if way == "words":
-        label_by_words(folder)
+    if way in ("words", "truth"):
+        label_without_model(folder, world.truth if way == "truth" else None)
     else:
         with warnings.catch_warnings(), whyrank.open(folder) as study:
             warnings.simplefilter("ignore", whyrank.errors.WhyRankWarning)
@@ -158,6 +162,11 @@ def one_shop(folder: Path, language: Language, seed: int, items: int, way: str, 
         used = f"{report.method} of the model"
         print(f"  {language}: {report.labelled} labels, {report.usage}", file=sys.stderr)
     return held_against(world, folder, used, language, time.perf_counter() - start)
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def show(lines: list[Line]) -> None:
@@ -168,7 +177,7 @@ def show(lines: list[Line]) -> None:
     for language, attribute, way in dict.fromkeys((x.language, x.attribute, x.way) for x in lines):
         mine = [x for x in lines if (x.language, x.attribute, x.way) == (language, attribute, way)]
         told = ", ".join(f"{x.verdict or 'not testable'} {x.estimate:+.3f}" for x in mine)
-        means = [float(np.nanmean([getattr(x, part) for x in mine])) for part in ("labelled", "right", "kappa")]
+        means = [_mean([getattr(x, part) for x in mine]) for part in ("labelled", "right", "kappa")]
         shares = "".join(f"{mean:{width}.2f}" for mean, width in zip(means, (9, 8, 8), strict=True))
         print(f"{language:4s}{attribute:14s}{way:26s}{shares}  {told} ({mine[0].truth:+.2f})")
 

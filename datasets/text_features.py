@@ -11,23 +11,26 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = ["FEATURES", "TextFeature", "TextFeatureName", "sentiment", "text_features", "tokens"]
 
-TextFeatureName = Literal["keywords", "topics", "sentiment", "length"]
-"""Words that many texts hold and many don't; themes; friendly or unfriendly wording; how long a text is."""
+TextFeatureName = Literal["keywords", "topics", "embeddings", "sentiment", "length"]
+"""Words that many texts hold and many don't; themes; coordinates of meaning; how friendly, and how long, a text is."""
 
-FEATURES: tuple[TextFeatureName, ...] = ("keywords", "topics", "sentiment", "length")
+FEATURES: tuple[TextFeatureName, ...] = ("keywords", "topics", "embeddings", "sentiment", "length")
 
 KEYWORDS = 12
 """Keywords that become attributes, at most."""
 
 TOPICS = 5
 """Themes that become attributes, at most."""
+
+DIMENSIONS = 8
+"""Coordinates of an embedding, at most."""
 
 _LEAST_TEXTS, _LEAST_SHARE, _MOST_SHARE = 5, 0.05, 0.6
 _SAME = 0.8
@@ -129,11 +132,13 @@ def text_features(texts: Sequence[str], wanted: Sequence[TextFeatureName]) -> li
     """
     there = np.array([bool(text) for text in texts])
     found: list[TextFeature] = []
-    words = [tokens(text) for text in texts] if {"keywords", "topics", "length"} & set(wanted) else []
+    words = [tokens(text) for text in texts] if set(FEATURES) - {"sentiment"} & set(wanted) else []
     if "keywords" in wanted:
         found += _keywords(words, there)
     if "topics" in wanted:
         found += _topics(words, there)
+    if "embeddings" in wanted:
+        found += _embeddings(words, there)
     if "sentiment" in wanted:
         tone = np.array([sentiment(text) for text in texts])
         description = "how friendly the wording is, from -1 to 1"
@@ -214,19 +219,9 @@ def _topics(words: Sequence[Sequence[str]], there: npt.NDArray[np.bool_]) -> lis
     """Themes by non-negative matrix factorisation of tf-idf weights (Lee and Seung 1999), the largest first."""
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.feature_extraction.text import TfidfVectorizer
 
-    known = [list(one) for one, has in zip(words, there.tolist(), strict=True) if has]
-    stop = _stop_words()
-    least = max(2, round(0.02 * len(known)))
-    vectorizer = TfidfVectorizer(
-        analyzer=lambda one: [word for word in one if word not in stop], min_df=least, max_df=_MOST_SHARE
-    )
-    try:
-        weights = vectorizer.fit_transform(known)
-    except ValueError:  # no word stands in enough texts
-        return []
-    count = min(TOPICS, weights.shape[1] - 1, len(known) // 10)
+    weights, names = _weights(words, there)
+    count = min(TOPICS, weights.shape[1] - 1, weights.shape[0] // 10)
     if count < 2:
         return []
     with warnings.catch_warnings():
@@ -234,7 +229,6 @@ def _topics(words: Sequence[Sequence[str]], there: npt.NDArray[np.bool_]) -> lis
         model = NMF(count, init="nndsvda", random_state=0, max_iter=300)
         shares = model.fit_transform(weights)
     shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
-    names = np.asarray(vectorizer.get_feature_names_out())
     order = np.argsort(-shares.sum(axis=0), kind="stable")
     found = []
     for place, topic in enumerate(order, start=1):
@@ -243,6 +237,47 @@ def _topics(words: Sequence[Sequence[str]], there: npt.NDArray[np.bool_]) -> lis
         telling = ", ".join(names[np.argsort(-model.components_[topic], kind="stable")[:4]])
         found.append(TextFeature(f"topic_{place}", False, values, f"share of the theme: {telling}"))
     return found
+
+
+def _embeddings(words: Sequence[Sequence[str]], there: npt.NDArray[np.bool_]) -> list[TextFeature]:
+    """Coordinates of meaning: the leading singular vectors of tf-idf weights (Deerwester et al. 1990), largest first.
+
+    Texts that use words which go together in the catalogue lie near each other. The sign is that of the largest weight.
+    """
+    from scipy.sparse.linalg import svds
+
+    weights, names = _weights(words, there)
+    count = min(DIMENSIONS, weights.shape[1] - 1, weights.shape[0] // 10)
+    if count < 1:
+        return []
+    _, strengths, right = svds(weights, k=count, v0=np.ones(min(weights.shape)))
+    found = []
+    for place, axis in enumerate(np.argsort(-strengths, kind="stable"), start=1):
+        along = right[axis] * np.sign(right[axis][np.argmax(np.abs(right[axis]))])
+        values = np.full(len(there), np.nan)
+        values[there] = np.round(weights @ along, 6)
+        telling = ", ".join(names[np.argsort(-np.round(np.abs(along), 9), kind="stable")[:4]])
+        found.append(TextFeature(f"text_meaning_{place}", False, values, f"coordinate of meaning: {telling}"))
+    return found
+
+
+def _weights(words: Sequence[Sequence[str]], there: npt.NDArray[np.bool_]) -> tuple[Any, npt.NDArray[np.object_]]:
+    """Return tf-idf weights of the texts that there are, shape (texts, words), and the words; no words if none tell."""
+    from scipy import sparse
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    known = [list(one) for one, has in zip(words, there.tolist(), strict=True) if has]
+    stop = _stop_words()
+    vectorizer = TfidfVectorizer(
+        analyzer=lambda one: [word for word in one if word not in stop],
+        min_df=max(2, round(0.02 * len(known))),
+        max_df=_MOST_SHARE,
+    )
+    try:
+        weights = vectorizer.fit_transform(known)
+    except ValueError:  # no word stands in enough texts
+        return sparse.csr_matrix((len(known), 0)), np.array([], dtype=object)
+    return weights, np.asarray(vectorizer.get_feature_names_out(), dtype=object)
 
 
 def _stop_words() -> frozenset[str]:

@@ -133,8 +133,8 @@ class ItemsConfig(_Section):
     """column that names the item"""
     text: Columns = ()
     """columns that a language model may read; never causes themselves"""
-    text_features: tuple[Literal["keywords", "topics", "sentiment", "length"], ...] = ()
-    """attributes made of the texts without a model: "keywords", "topics", "sentiment", "length\""""
+    text_features: tuple[Literal["keywords", "topics", "embeddings", "sentiment", "length"], ...] = ()
+    """attributes made of the texts without a model: "keywords", "topics", "embeddings", "sentiment", "length\""""
     available_from: Column | None = None
     """date from which the item was offered, for a purchases-only log"""
     available_to: Column | None = None

@@ -62,6 +62,27 @@ def test_features_follow_the_texts_and_not_their_order() -> None:
             np.testing.assert_array_equal(again[feature.name], feature.values[order])
 
 
+def test_embeddings_put_texts_together_that_use_words_which_go_together() -> None:
+    """Boats and sails never share a text with wool and yarn; rope goes with boats."""
+    draw = np.random.default_rng(9)
+    of_sea, of_wool = ["boat", "sail", "anchor", "rope", "mast"], ["scarf", "jumper", "sock", "wool", "yarn"]
+    often = [0.35, 0.3, 0.15, 0.12, 0.08]
+    sea, wool = ([" ".join(draw.choice(kind, 3, p=often)) for _ in range(60)] for kind in (of_sea, of_wool))
+    texts = [*sea, *wool, ""]
+    found = text_features(texts, ["embeddings"])
+    assert [f.name for f in found][:2] == ["text_meaning_1", "text_meaning_2"]
+    X = np.column_stack([f.values for f in found])
+    assert np.isnan(X[-1]).all()
+    X = X[:-1] / np.maximum(np.linalg.norm(X[:-1], axis=1, keepdims=True), 1e-9)
+    near = X @ X.T
+    half = len(sea)
+    assert near[:half, :half].mean() > 3 * abs(near[:half, half:].mean())
+    order = np.random.default_rng(4).permutation(len(texts))
+    again = text_features([texts[i] for i in order], ["embeddings"])
+    for one, other in zip(found, again, strict=True):
+        np.testing.assert_allclose(other.values, one.values[order], atol=1e-5)
+
+
 def test_chinese_texts_have_features_too() -> None:
     texts = [f"这是一个{'木制' if i % 2 else '金属'}的盒子，做工{'精美' if i % 3 else '粗糙'}" for i in range(60)]
     found = {feature.name: feature for feature in text_features(texts, ["keywords", "topics", "sentiment"])}

@@ -108,6 +108,7 @@ def gone(pid: int) -> bool:
 
 
 @pytest.mark.model
+@pytest.mark.timeout(1200)
 def test_a_kill_while_the_model_is_asked(tmp_path: Path) -> None:
     """No call that was answered is sent again, hypotheses carry their calls, and no server is left behind."""
     write_world(small_world(7), tmp_path / "killed")

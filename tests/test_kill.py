@@ -111,8 +111,9 @@ def gone(pid: int) -> bool:
 @pytest.mark.timeout(1200)
 def test_a_kill_while_the_model_is_asked(tmp_path: Path) -> None:
     """No call that was answered is sent again, hypotheses carry their calls, and no server is left behind."""
-    write_world(small_world(7), tmp_path / "killed")
-    write_world(small_world(7), tmp_path / "whole")
+    for name in ("killed", "whole"):
+        study_file = write_world(small_world(7), tmp_path / name)
+        study_file.write_text(study_file.read_text("utf-8") + '\n[llm]\ncritic = "off"\n', "utf-8")
     ledger = tmp_path / "killed" / ".whyrank" / "ledger.sqlite"
     calls = "SELECT id, key, record FROM calls ORDER BY id"
     process = start("propose", str(tmp_path / "killed"), "--source", "llm")

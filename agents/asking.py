@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from whyrank.agents.client import Answered, Client, Progress, Question, Usage
 
-__all__ = ["OVER_BUDGET", "Asker", "add_usage"]
+__all__ = ["OVER_BUDGET", "Asker"]
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -58,16 +58,4 @@ class Asker:
 
     def charge(self, usage: Usage) -> None:
         """Count calls that somebody else made with the same client."""
-        self.usage = add_usage(self.usage, usage)
-
-
-def add_usage(one: Usage, other: Usage) -> Usage:
-    """Return what two sets of questions cost together.
-
-    Examples
-    --------
-    >>> both = add_usage(Usage(2, 1, 3, 0, {"cut": 1}), Usage(1, 0, 0, 1, {"cut": 1, "empty": 2}))
-    >>> both.questions, both.calls, both.cached, both.failures
-    (3, 3, 1, {'cut': 2, 'empty': 2})
-    """
-    return one + other
+        self.usage += usage

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 from whyrank.agents.client import Client, Progress, Usage
 from whyrank.agents.cycles import BrokenCycle, break_cycles
@@ -21,7 +21,7 @@ from whyrank.edge import Edge, Hypothesis
 from whyrank.errors import InputError, ServerError
 from whyrank.prompts import Language
 
-__all__ = ["Abilities", "CriticStrategy", "Criticism", "choose_strategy", "criticise", "phrase"]
+__all__ = ["CriticStrategy", "Criticism", "choose_strategy", "criticise", "phrase"]
 
 CriticStrategy = Literal["auto", "votes", "likelihood"]
 """Asked for: votes, likelihoods, or whichever suits the model."""
@@ -56,14 +56,6 @@ TRUSTED = 0.75
 _LONGEST_PHRASE = 80
 
 
-class Abilities(Protocol):
-    """What a server was found to be able to do (see `whyrank.agents.probe.ProbeResult`)."""
-
-    @property
-    def likelihood(self) -> bool:
-        """It tells how likely given texts are."""
-
-
 @dataclass(frozen=True)
 class Criticism:
     """What the critic made of a list of claims.
@@ -90,7 +82,6 @@ def criticise(
     client: Client,
     *,
     strategy: CriticStrategy = "auto",
-    abilities: Abilities | None = None,
     samples: int = 1,
     progress: Progress | None = None,
 ) -> Criticism:
@@ -105,7 +96,6 @@ def criticise(
     data : the study.
     client : whom to ask.
     strategy : see `CriticStrategy`.
-    abilities : what the server can do; by default what the client's backend offers.
     samples : votes in each order.
     progress : called with what is being asked and how much of it is done.
 
@@ -117,9 +107,7 @@ def criticise(
         If the server is gone.
     """
     language = data.config.study.language
-    chosen, usage = choose_strategy(
-        client, strategy, abilities=abilities, language=language, samples=samples, progress=progress
-    )
+    chosen, usage = choose_strategy(client, strategy, language=language, samples=samples, progress=progress)
     claims = list(hypotheses)
     if chosen == "normalised likelihood":
         claims, cost = _with_likelihoods(claims, data, client, language, progress)
@@ -151,7 +139,6 @@ def choose_strategy(
     client: Client,
     strategy: CriticStrategy = "auto",
     *,
-    abilities: Abilities | None = None,
     language: Language = "en",
     samples: int = 1,
     progress: Progress | None = None,
@@ -169,7 +156,7 @@ def choose_strategy(
         If the server is gone.
     """
     votes: DirectionStrategy = "votes" if samples > 1 else "both orders"
-    told = abilities.likelihood if abilities is not None else _tells(client)
+    told = _tells(client)
     if strategy == "likelihood" and not told:
         raise InputError(f"the critic is to use likelihoods, and the server of {client.backend.model!r} gives none")
     if strategy == "votes" or not told:

@@ -103,7 +103,14 @@ class Usage:
         )
 
     def __add__(self, other: Usage) -> Usage:
-        """Add up what two sets of questions cost."""
+        """Add up what two sets of questions cost.
+
+        Examples
+        --------
+        >>> both = Usage(2, 1, 3, 0, {"cut": 1}) + Usage(1, 0, 0, 1, {"cut": 1, "empty": 2})
+        >>> both.questions, both.calls, both.cached, both.failures
+        (3, 3, 1, {'cut': 2, 'empty': 2})
+        """
         return Usage(
             questions=self.questions + other.questions,
             unanswered=self.unanswered + other.unanswered,

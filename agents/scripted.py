@@ -11,7 +11,7 @@ from typing import Any
 from whyrank.agents.backend import CallFailed, Message, Reply
 from whyrank.errors import InputError
 
-__all__ = ["ScriptedModel", "Sent"]
+__all__ = ["ScriptedModel", "Sent", "agree"]
 
 Said = str | Mapping[str, Any] | Reply | CallFailed
 
@@ -27,6 +27,23 @@ class Sent:
     def text(self) -> str:
         """The last message's text."""
         return self.messages[-1]["content"]
+
+
+def agree(schema: Mapping[str, Any]) -> dict[str, str]:
+    """Return an answer under a JSON schema that finds everything likely and names the first name it is offered.
+
+    Examples
+    --------
+    >>> agree({"properties": {"items.price": {"enum": ["unlikely", "likely"]}, "why": {"type": "string"}}})
+    {'items.price': 'likely', 'why': 'people look at it'}
+    """
+    said = {}
+    for field_name, asked in schema["properties"].items():
+        words = asked.get("enum") or ([asked["const"]] if "const" in asked else [])
+        liked = [word for word in ("likely", "raises") if word in words]
+        names = sorted(word for word in words if "." in word)
+        said[field_name] = (liked or names or sorted(words) or ["people look at it"])[0]
+    return said
 
 
 @dataclass

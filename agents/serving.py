@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -20,12 +20,23 @@ from whyrank.agents.endpoint import Endpoint
 from whyrank.errors import InputError, MissingExtra, ServerError
 from whyrank.fetch import SMOLLM2, fetch
 
-__all__ = ["embedded_server", "log_file", "log_tail", "model_file", "serve_forever", "usable_cores"]
+__all__ = [
+    "CALM",
+    "child_process",
+    "embedded_server",
+    "give_order",
+    "log_file",
+    "log_tail",
+    "model_file",
+    "pipe_of",
+    "serve_forever",
+    "usable_cores",
+]
 
 _CHILD = Path(__file__).with_name("embedded_child.py")
 _LONGEST_START = 300.0
 _LONGEST_STOP = 6.0
-_CALM = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+CALM = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 """Threads that wait sleep: spinning ones make the server crawl as soon as another program wants a core."""
 
 
@@ -148,34 +159,49 @@ def _running(
 
 @contextmanager
 def _child(log: IO[bytes]) -> Iterator[subprocess.Popen[str]]:
-    """The server's process. Closing its stdin, which also happens when this process dies, ends it."""
+    """The server's process."""
+    with child_process(_CHILD, log, environment=os.environ | CALM, longest_stop=_LONGEST_STOP) as process:
+        yield process
+
+
+@contextmanager
+def child_process(
+    script: Path, log: IO[bytes], *, environment: Mapping[str, str], longest_stop: float
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a script that ends when its stdin closes, which also happens when this process dies.
+
+    Parameters
+    ----------
+    script : run by this Python.
+    log : takes its stderr.
+    environment : its variables.
+    longest_stop : seconds that it has to end before it is killed.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-P", str(_CHILD)],
+        [sys.executable, "-P", str(script)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,
         start_new_session=True,  # Ctrl-C is this process's business
-        env=os.environ | _CALM,
+        env=environment,
     )
     with process:  # closes the pipes at the end
         try:
             yield process
         finally:
             with suppress(OSError):
-                _pipe(process.stdin).close()
+                pipe_of(process.stdin).close()
             try:
-                process.wait(_LONGEST_STOP)
+                process.wait(longest_stop)
             except subprocess.TimeoutExpired:
                 process.kill()
 
 
 def _start(process: subprocess.Popen[str], order: dict[str, Any], log: Path) -> str:
     """Send the order and wait for the address, with a spinner on stderr if it takes long."""
-    stdin, stdout = _pipe(process.stdin), _pipe(process.stdout)
-    with suppress(BrokenPipeError):  # it died at once: its answer is missing, and the log says why
-        stdin.write(json.dumps(order) + "\n")
-        stdin.flush()
+    stdout = pipe_of(process.stdout)
+    give_order(process, order)
     heard: queue.Queue[str] = queue.Queue()
     threading.Thread(target=lambda: heard.put(stdout.readline()), daemon=True).start()
     line = _wait(heard, order["alias"])
@@ -186,9 +212,18 @@ def _start(process: subprocess.Popen[str], order: dict[str, Any], log: Path) -> 
     return str(said["address"])
 
 
-def _pipe(stream: IO[str] | None) -> IO[str]:
+def give_order(process: subprocess.Popen[str], order: Mapping[str, Any]) -> None:
+    """Write a child its order, one line of JSON."""
+    stdin = pipe_of(process.stdin)
+    with suppress(BrokenPipeError):  # it died at once: its answer is missing, and the log says why
+        stdin.write(json.dumps(order) + "\n")
+        stdin.flush()
+
+
+def pipe_of(stream: IO[str] | None) -> IO[str]:
+    """Return a child's pipe, which it has."""
     if stream is None:
-        raise ServerError("the embedded server's process has no pipe")
+        raise ServerError("a server's process has no pipe")
     return stream
 
 

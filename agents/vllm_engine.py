@@ -7,8 +7,6 @@ import os
 import queue
 import secrets
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from whyrank.agents.endpoint import Endpoint
-from whyrank.agents.serving import log_file, log_tail, usable_cores
+from whyrank.agents.serving import CALM, child_process, give_order, log_file, log_tail, pipe_of, usable_cores
 from whyrank.agents.vllm_environment import Device, VllmEnvironment, vllm_environment
 from whyrank.agents.vllm_models import Weights, weights_of
 from whyrank.agents.waiting import Note, waiting
@@ -93,7 +91,7 @@ def serving_environment(environment: VllmEnvironment, weights: Weights, serving:
         kept["VLLM_API_KEY"] = serving.key
     if environment.device == "cpu":
         kept |= {"OMP_NUM_THREADS": str(usable_cores()), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-        kept |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+        kept |= CALM | {"KMP_BLOCKTIME": "0"}
     return kept
 
 
@@ -191,42 +189,21 @@ def _running(
 def _child(log: IO[bytes], order: Mapping[str, Any]) -> Iterator[queue.Queue[str]]:
     """The keeper's process, and what it says. Closing its stdin, as this process's death does, ends the server."""
     heard: queue.Queue[str] = queue.Queue()
-    process = subprocess.Popen(
-        [sys.executable, "-P", str(_CHILD)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        start_new_session=True,  # Ctrl-C is this process's business
-    )
-    stdin, stdout = process.stdin, process.stdout
-    if stdin is None or stdout is None:
-        raise ServerError("the vLLM server's keeper has no pipe")
+    with child_process(_CHILD, log, environment=os.environ, longest_stop=_LONGEST_STOP) as process:
+        stdout = pipe_of(process.stdout)
 
-    def listen() -> None:
-        for line in stdout:
-            heard.put(line)
-        heard.put("")
+        def listen() -> None:
+            with suppress(ValueError):  # the pipe is closed while it listens
+                for line in stdout:
+                    heard.put(line)
+            heard.put("")
 
-    with process:
-        try:
-            with suppress(BrokenPipeError):  # it died at once: what it says is missing, and the log says why
-                stdin.write(json.dumps(order) + "\n")
-                stdin.flush()
-            listener = threading.Thread(target=listen, daemon=True)
-            listener.start()
-            said = json.loads(heard.get(timeout=30) or "{}")
-            if "pid" not in said:
-                raise ServerError("the vLLM server could not be started")
-            yield heard
-        finally:
-            with suppress(OSError):
-                stdin.close()
-            try:
-                process.wait(_LONGEST_STOP)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            listener.join(1.0)
+        give_order(process, order)
+        threading.Thread(target=listen, daemon=True).start()
+        said = json.loads(heard.get(timeout=30) or "{}")
+        if "pid" not in said:
+            raise ServerError("the vLLM server could not be started")
+        yield heard
 
 
 def _wait_until_healthy(address: str, heard: queue.Queue[str], log: Path, note: Note) -> None:

@@ -6,21 +6,18 @@ none, and is made anew.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from whyrank.agents.waiting import Note, waiting
 from whyrank.errors import FetchError
-from whyrank.fetch import cache_dir
+from whyrank.fetch import cache_dir, locked
 
 __all__ = ["Device", "VllmEnvironment", "detect_device", "plan_environment", "vllm_environment"]
 
@@ -112,7 +109,7 @@ def vllm_environment(device: Device | None = None) -> VllmEnvironment:
         return plan
     try:
         plan.folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(plan.folder.with_suffix(".lock")):
+        with locked(plan.folder.with_suffix(".lock")):
             if not plan.whole:
                 _make(plan)
     except OSError as error:
@@ -180,11 +177,3 @@ def _last_line(log: Path) -> str:
 
 def _python() -> str:
     return f"{sys.version_info.major}{sys.version_info.minor}"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path`; the system lets go of it if the process dies."""
-    with path.open("ab") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

@@ -60,7 +60,7 @@ def _load(config: StudyConfig, problems: Problems) -> StudyData | None:
     with problems.catching("users"):
         users = load_entities(config, "users", problems)
     with problems.catching("items"):
-        items = load_entities(config, "items", problems, made=lambda column: made_from_texts(config, column))
+        items = load_entities(config, "items", problems, made=made_from_texts(config))
         if items is not None:
             ids = [*([] if users is None else users.ids), *items.ids]
             items = add_text_columns(config, items, ids, problems)

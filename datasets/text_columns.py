@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,17 @@ def labels_path(config: StudyConfig) -> Path:
     return config.folder / LABELS_FILE
 
 
-def made_from_texts(config: StudyConfig, column: str) -> bool:
-    """Tell whether a column of the items may come from their texts: an attribute read out, or a feature's name."""
-    feature = bool(config.items.text_features) and column.startswith(("text_", "topic_"))
-    return feature or any(attribute.name == column for attribute in _schema(config).used)
+def made_from_texts(config: StudyConfig) -> Callable[[str], bool]:
+    """Return what tells whether a column of the items may come from their texts: read out of them, or a feature.
+
+    `attributes.toml` is read once, and only if a column has to be looked up there.
+    """
+    schema = cache(lambda: _schema(config))
+    return lambda column: _is_feature(config, column) or column in (a.name for a in schema().used)
+
+
+def _is_feature(config: StudyConfig, column: str) -> bool:
+    return bool(config.items.text_features) and column.startswith(("text_", "topic_"))
 
 
 def _schema(config: StudyConfig) -> TextSchema:
@@ -97,9 +105,9 @@ def add_text_columns(config: StudyConfig, items: Entities, ids: Iterable[object]
                 found, values = _as_said(found, values, spec)
         frame[column] = values
         attributes[found.name] = found
-    for name in config.attributes:
+    for name in config.attributes:  # a schema's own attributes are columns by now
         column = name.removeprefix("items.")
-        if name.startswith("items.") and made_from_texts(config, column) and column not in frame.columns:
+        if name.startswith("items.") and _is_feature(config, column) and column not in frame.columns:
             problems.error(
                 "missing-column",
                 f"no feature of the texts is called {column!r}{nearest(column, columns)}, which "

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from whyrank.errors import InputError, nearest
 
-__all__ = ["SCHEMA_FILE", "LabelMethod", "TextAttribute", "TextSchema", "read_schema", "write_schema"]
+__all__ = ["SCHEMA_FILE", "LabelMethod", "TextAttribute", "TextSchema", "keep_edits", "read_schema", "write_schema"]
 
 SCHEMA_FILE = "attributes.toml"
 """Name of the file, beside the study file."""
@@ -181,6 +181,18 @@ def _attribute(name: str, table: Mapping[str, Any], reader: _Reader) -> TextAttr
     )
 
 
+def keep_edits(path: Path) -> None:
+    """Refuse to go on if a schema is there already: what people wrote is theirs.
+
+    Raises
+    ------
+    InputError
+        If the file exists.
+    """
+    if path.exists():
+        raise InputError(f"{str(path)!r} is there already and may hold your edits; --force replaces it")
+
+
 def write_schema(
     schema: TextSchema, path: Path, *, texts: Sequence[str], notes: Mapping[str, str] | None = None, force: bool = False
 ) -> None:
@@ -202,8 +214,8 @@ def write_schema(
     """
     from whyrank.datasets.atomic import replace_file
 
-    if path.exists() and not force:
-        raise InputError(f"{str(path)!r} is there already and may hold your edits; --force replaces it")
+    if not force:
+        keep_edits(path)
     replace_file(path, ("\n".join(_lines(schema, texts, notes or {})) + "\n").encode())
 
 

@@ -26,7 +26,7 @@ import math
 from whyrank.estimators.estimate import Estimate, VerdictName
 from whyrank.estimators.words import Language, say
 
-__all__ = ["MIN_CARRIERS", "decide"]
+__all__ = ["MIN_CARRIERS", "association_collapses", "decide"]
 
 MIN_CARRIERS = 10
 """Clusters that the smaller arm needs before a claim about others like them can be made."""
@@ -94,7 +94,7 @@ def decide(
         kept = say(language, "validated", way=way, adjusted=adjusted, naive=e.naive)
         return "validated", (kept, *_beside(e, language), say(language, "not refuted"))
     thin = [check for check in failed if check.name == "overlap"]
-    gone = e.p_value > fdr and e.naive_significant and abs(e.estimate) < abs(e.naive) / 2
+    gone = e.p_value > fdr and association_collapses(e)
     if gone and not thin and not e.ci_low <= e.naive <= e.ci_high:
         return "refuted", (say(language, "naive", naive=e.naive, adjusted=adjusted),)
     if e.p_value > fdr:
@@ -104,6 +104,11 @@ def decide(
     else:
         doubt = say(language, "many levels", p=e.p_value, q=edge_q, count=e.together.contrasts)
     return "inconclusive", (doubt, *(check.detail for check in thin), *_what_it_takes(e, smallest_effect, language))
+
+
+def association_collapses(e: Estimate) -> bool:
+    """Tell whether cause and effect go together, and adjustment takes more than half of that away."""
+    return e.naive_significant and abs(e.estimate) < abs(e.naive) / 2
 
 
 def _carriers(e: Estimate) -> str:

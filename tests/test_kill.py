@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from click.testing import CliRunner
@@ -87,18 +88,6 @@ def test_two_runs_at_once_end_well(tmp_path: Path) -> None:
     assert len(verdicts(tmp_path).splitlines()) == len(labels) + 1
 
 
-def children(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:  # it ended meanwhile
-            continue
-        if int(fields[1]) == pid:
-            found.append(int(entry.parent.name))
-    return found
-
-
 def gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -109,7 +98,9 @@ def gone(pid: int) -> bool:
 
 @pytest.mark.model
 @pytest.mark.timeout(1200)
-def test_a_kill_while_the_model_is_asked(tmp_path: Path) -> None:
+def test_a_kill_while_the_model_is_asked(
+    tmp_path: Path, processes: Callable[[Literal["parent", "session"], int], list[int]]
+) -> None:
     """No call that was answered is sent again, hypotheses carry their calls, and no server is left behind."""
     for name in ("killed", "whole"):
         study_file = write_world(small_world(7), tmp_path / name)
@@ -120,7 +111,7 @@ def test_a_kill_while_the_model_is_asked(tmp_path: Path) -> None:
     servers: list[int] = []
 
     def enough() -> bool:
-        servers[:] = children(process.pid) or servers
+        servers[:] = processes("parent", process.pid) or servers
         return len(rows(ledger, calls)) >= 2
 
     kill_when(process, enough)

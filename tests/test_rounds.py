@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import whyrank
-from whyrank.agents import connect
-from whyrank.agents.client import Client
-from whyrank.agents.scripted import ScriptedModel, Sent
+from whyrank.agents.scripted import ScriptedModel, Sent, agree
 from whyrank.cli import main
 from whyrank.datasets.world import small_world, write_world
 from whyrank.edge import Contrast, Edge
@@ -24,31 +21,14 @@ from whyrank.hypothesis_rounds import lessons_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::whyrank.errors.WhyRankWarning")  # small arms, and said so
 
-WORDS = ("likely", "raises", "forward")
-
 
 def agreeable(sent: Sent) -> Mapping[str, Any]:
-    """A model that finds everything likely and names the first attribute it is offered, whatever the order."""
-    out = {}
-    for name, asked in sent.params["schema"]["properties"].items():
-        words = asked.get("enum") or ([asked["const"]] if "const" in asked else [])
-        liked = [word for word in WORDS if word in words]
-        names = sorted(word for word in words if "." in word)
-        out[name] = (liked or names or sorted(words) or ["people look at it"])[0]
-    return out
+    return agree(sent.params["schema"])
 
 
 @pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
-    """Answers in place of the study's model server."""
-    scripted = ScriptedModel(agreeable, slots=4)
-
-    @contextmanager
-    def open_client(llm: Any, *, store: Any = None, seed: int = 0, language: Any = "en") -> Iterator[Client]:
-        yield Client(scripted, store=store, seed=seed, language=language)
-
-    monkeypatch.setattr(connect, "open_client", open_client)
-    return scripted
+def model(in_place_of_a_server: Callable[[ScriptedModel], ScriptedModel]) -> ScriptedModel:
+    return in_place_of_a_server(ScriptedModel(agreeable, slots=4))
 
 
 def shop(folder: Path, **llm: object) -> Path:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 import whyrank
-from whyrank.agents import connect
-from whyrank.agents.client import Client
 from whyrank.agents.scripted import ScriptedModel, Sent
 from whyrank.cli import main
 
@@ -32,15 +29,8 @@ def reads(sent: Sent) -> Mapping[str, Any]:
 
 
 @pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
-    scripted = ScriptedModel(reads, slots=4)
-
-    @contextmanager
-    def open_client(llm: Any, *, store: Any = None, seed: int = 0, language: Any = "en") -> Iterator[Client]:
-        yield Client(scripted, store=store, seed=seed, language=language)
-
-    monkeypatch.setattr(connect, "open_client", open_client)
-    return scripted
+def model(in_place_of_a_server: Callable[[ScriptedModel], ScriptedModel]) -> ScriptedModel:
+    return in_place_of_a_server(ScriptedModel(reads, slots=4))
 
 
 @pytest.fixture

@@ -24,12 +24,12 @@ from whyrank.agents.calls import MemoryStore
 from whyrank.agents.client import Client, Question
 from whyrank.agents.endpoint import Endpoint
 from whyrank.agents.schemas import answer_model, answered
+from whyrank.agents.scripted import agree
 from whyrank.cli import main
 from whyrank.datasets.world import small_world, write_world
 from whyrank.errors import ServerError
 from whyrank.prompts import load_prompt
 
-WORDS = ("likely", "raises")
 LIES = (
     "prose", "cut", "reasoning", "empty", "white space", "invented", "itself", "busy", "busy, wait", "broken",
     "half a reply", "wrong length", "page", "huge",
@@ -39,14 +39,7 @@ Body = Mapping[str, Any]
 
 
 def truth(body: Body) -> dict[str, Any]:
-    """An answer under the request's schema: everything is likely, and the first attribute offered is named."""
-    properties = body["response_format"]["json_schema"]["schema"]["properties"]
-    out = {}
-    for name, asked in properties.items():
-        words = asked.get("enum") or ([asked["const"]] if "const" in asked else [])
-        liked = [word for word in WORDS if word in words]
-        out[name] = (liked or sorted(words) or ["people look at it"])[0]
-    return out
+    return dict(agree(body["response_format"]["json_schema"]["schema"]))
 
 
 def itself(body: Body) -> dict[str, Any]:

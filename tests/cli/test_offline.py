@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import whyrank
+from whyrank.agents.scripted import agree
 from whyrank.cli import main
 from whyrank.datasets.world import small_world, write_world
 
@@ -24,11 +24,7 @@ def run(*arguments: object) -> Result:
 def answer(line: str) -> dict[str, Any]:
     """Answer one line as a batch program does: everything is likely, the first attribute is named."""
     request = json.loads(line)
-    properties: Mapping[str, Any] = request["body"]["response_format"]["json_schema"]["schema"]["properties"]
-    said = {}
-    for name, asked in properties.items():
-        words = asked.get("enum") or ([asked["const"]] if "const" in asked else [])
-        said[name] = "likely" if "likely" in words else (sorted(words) or ["people look at it"])[0]
+    said = agree(request["body"]["response_format"]["json_schema"]["schema"])
     message = {"role": "assistant", "content": json.dumps(said)}
     body = {"choices": [{"index": 0, "finish_reason": "stop", "message": message}]}
     return {"custom_id": request["custom_id"], "response": {"status_code": 200, "body": body}, "error": None}

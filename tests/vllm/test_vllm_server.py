@@ -9,11 +9,11 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from click.testing import CliRunner
@@ -34,6 +34,8 @@ pytestmark = [
     pytest.mark.timeout(1500),
     pytest.mark.filterwarnings("ignore::whyrank.errors.WhyRankWarning"),
 ]
+
+Processes = Callable[[Literal["parent", "session"], int], list[int]]
 
 COMMAND = [sys.executable, "-c", "from whyrank.cli import main; main()"]
 MODEL = "SmolLM2-135M-Instruct"
@@ -104,30 +106,6 @@ def kill_once_it_asks(folder: Path, least: int, victim: Any) -> subprocess.Popen
         time.sleep(0.02)
     victim(process)
     return process
-
-
-def alive_in_session(session: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(entry.parent.name))
-    return found
-
-
-def keepers(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.append(int(entry.parent.name))
-    return found
 
 
 def test_the_probe_finds_what_vllm_can_do(server: Server) -> None:
@@ -205,13 +183,13 @@ def test_a_killed_client_asks_only_what_is_missing(server: Server, tmp_path: Pat
     assert len({key for _, key in after}) == len(after)
 
 
-def test_a_killed_server_loses_nothing_that_was_answered(tmp_path: Path) -> None:
+def test_a_killed_server_loses_nothing_that_was_answered(tmp_path: Path, processes: Processes) -> None:
     """Exit 1 and one sentence; what was answered is kept; no process is left behind; with a new server it goes on."""
     port = free_port()
     first = serve(tmp_path / "first.log", port)
     study = tmp_path / "study"
     study_against(study, first.address)
-    sessions = keepers(first.process.pid)
+    sessions = processes("parent", first.process.pid)
     assert sessions
 
     def kill(_: object) -> None:
@@ -223,7 +201,7 @@ def test_a_killed_server_loses_nothing_that_was_answered(tmp_path: Path) -> None
     assert asking.returncode == 1
     assert b"Traceback" not in said
     deadline = time.monotonic() + 30
-    while any(alive_in_session(session) for session in sessions):
+    while any(processes("session", session) for session in sessions):
         assert time.monotonic() < deadline, "a part of the server was left behind"
         time.sleep(0.2)
     kept = calls(study)
